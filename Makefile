@@ -1,0 +1,41 @@
+.DEFAULT_GOAL := help
+.PHONY: help env install table1 test lint all clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# What goes on to the command behind a target: make table1 ARGS="--tiny"
+ARGS ?=
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+# Compared by content, not by date: a fresh checkout of the same files must not need the network.
+env:  ## make the environment in .venv, or bring it up to date (Python 3.11 or newer, about 2 GB)
+	@cat pyproject.toml constraints.txt | cmp -s - $(VENV)/.installed || $(MAKE) --no-print-directory install
+
+install:
+	@$(PY) -m pip --version >/dev/null 2>&1 || { \
+	  for candidate in $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3; do \
+	    if $$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+	      echo "making $(VENV) with $$candidate"; exec $$candidate -m venv --clear $(VENV); fi; \
+	  done; \
+	  echo "vokenbench needs Python 3.11 or newer; if it is not on PATH: make PYTHON=/path/to/python3.11 env" >&2; exit 1; }
+	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@cat pyproject.toml constraints.txt > $(VENV)/.installed
+
+table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
+	@$(PY) -m benchmarks.run table1 $(ARGS)
+
+test: env  ## all tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: env  ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+all: lint test table1  ## lint, test and table1
+
+clean:  ## remove the environment and what tools cached; the store (.vokenbench) and results/ stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find avg baselines methods benchmarks slurm tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,198 @@
+"""The token-to-voken model: a T5 decoder that writes the identifier of the image that a source describes (Eq. 7).
+
+B batch, T source positions, H width of a frozen text state, D width of a picture or caption vector, W width of the decoder,
+L identifier length, V identifier tokens, M beams.
+
+The source is a caption (frozen states of the text tower, before them its projected vector) or a picture (its vector, projected to a few
+prefix positions: what GRACE's first training step reads). AVG, GRACE and IRGen differ in identifiers and training, not in this model.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import avg.torchvision_schema  # noqa: F401  (before transformers)
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from avg.precision import autocast
+from avg.settings import GeneratorSettings
+
+PAD = -1
+"""Fills identifiers shorter than the longest."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the decoder attends to: (B, T, W) vectors and (B, T) True where there is one."""
+
+    states_BTW: Tensor
+    mask_BT: Tensor
+
+
+@dataclass
+class DecodeState:
+    """Where a batch of beams stands: keys and values so far, and the source, each repeated for M beams."""
+
+    cache: Any
+    source: Source
+    beams: int
+
+
+class Generator(nn.Module):
+    """Writes identifiers of L tokens out of V.
+
+    Args:
+        settings: shape.
+        tokens: V.
+        state_width, vector_width: H and D of the frozen encoder.
+        codebook_VE: rows to start the tokens' embeddings from (the copied vokens of §3.2); a random start where None.
+    """
+
+    def __init__(self, settings: GeneratorSettings, *, tokens: int, state_width: int, vector_width: int, codebook_VE: Tensor | None = None):
+        super().__init__()
+        from transformers import T5Config
+        from transformers.models.t5.modeling_t5 import T5Stack
+
+        self.settings, self.tokens, self.shape = settings, tokens, (state_width, vector_width)
+        width = settings.width
+        config = T5Config(
+            d_model=width,
+            d_kv=width // settings.heads,
+            d_ff=settings.feed_forward,
+            num_layers=settings.layers,
+            num_decoder_layers=settings.layers,
+            num_heads=settings.heads,
+            dropout_rate=settings.dropout,
+            is_decoder=True,
+            use_cache=True,
+            is_encoder_decoder=False,
+            vocab_size=1,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
+        self.decoder = T5Stack(config)
+        # the start token is row V
+        self.embedding = nn.Embedding(tokens + 1, width)
+        nn.init.normal_(self.embedding.weight, std=1.0)
+        self.bias_V = nn.Parameter(torch.zeros(tokens))
+        self.from_states = nn.Linear(state_width, width)
+        self.from_caption = nn.Linear(vector_width, width * settings.prefix)
+        self.from_picture = nn.Linear(vector_width, width * settings.prefix)
+        if codebook_VE is not None:
+            self.copy_codebook(codebook_VE)
+
+    @torch.no_grad()
+    def copy_codebook(self, codebook_VE: Tensor) -> None:
+        """Starts the identifier tokens' embeddings from codebook rows, by a random orthogonal projection where widths differ.
+
+        Rows are scaled together to the spread of a random start: relations between them are kept, and the softmax starts neither flat
+        nor hard.
+        """
+        rows_VW = codebook_VE
+        if codebook_VE.shape[1] != self.settings.width:
+            projection = nn.init.orthogonal_(torch.empty(self.settings.width, codebook_VE.shape[1]))
+            rows_VW = codebook_VE @ projection.T
+        self.embedding.weight[: self.tokens] = rows_VW / rows_VW.std()
+
+    def text_source(self, states_BTH: Tensor, mask_BT: Tensor, vectors_BD: Tensor) -> Source:
+        """Returns captions as a source: their token states, before them their vector where `caption_vector` is set."""
+        drop = self.settings.source_dropout if self.training else 0.0
+        states_BTW = self.from_states(nn.functional.dropout(states_BTH, drop))
+        if not self.settings.caption_vector:
+            return Source(states_BTW, mask_BT)
+        prefix = self._prefix(self.from_caption, vectors_BD)
+        return Source(torch.cat([prefix.states_BTW, states_BTW], 1), torch.cat([prefix.mask_BT, mask_BT], 1))
+
+    def picture_source(self, vectors_BD: Tensor) -> Source:
+        """Returns pictures as a source: their vectors, projected to prefix positions."""
+        return self._prefix(self.from_picture, vectors_BD)
+
+    def _prefix(self, projection: nn.Linear, vectors_BD: Tensor) -> Source:
+        drop = self.settings.source_dropout if self.training else 0.0
+        unit_BD = nn.functional.normalize(vectors_BD, dim=-1) * vectors_BD.shape[-1] ** 0.5
+        states_BTW = projection(nn.functional.dropout(unit_BD, drop)).unflatten(-1, (self.settings.prefix, -1))
+        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool))
+
+    def forward(self, source: Source, codes_BL: Tensor) -> Tensor:
+        """Returns the logits of every step given the true tokens before it, float32 (B, L, V)."""
+        before_BL = torch.cat([torch.full_like(codes_BL[:, :1], self.tokens), codes_BL[:, :-1].clamp(min=0)], 1)
+        with autocast():
+            hidden_BLW = self.decoder(
+                inputs_embeds=self.embedding(before_BL),
+                encoder_hidden_states=source.states_BTW,
+                encoder_attention_mask=source.mask_BT.long(),
+                use_cache=False,
+            ).last_hidden_state
+            return self._logits(hidden_BLW)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        # tied embeddings, scaled as T5 does
+        logits = hidden @ self.embedding.weight[: self.tokens].to(hidden.dtype).T * self.settings.width**-0.5
+        return logits.float() + self.bias_V
+
+    def start(self, source: Source) -> tuple[Tensor, DecodeState]:
+        """Returns the logits of the first token, (B, V), and the state from which decoding goes on with one beam."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        state = DecodeState(EncoderDecoderCache(DynamicCache(), DynamicCache()), source, 1)
+        logits_BV = self._step(torch.full((len(source.mask_BT), 1), self.tokens), state)
+        return logits_BV, state
+
+    def step(self, state: DecodeState, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
+        """Returns the logits after one more token of each of M beams, (B, M, V), and moves the state there.
+
+        Args:
+            parents_BM: which beam of the state each new beam continues.
+            tokens_BM: the token it appends.
+        """
+        batch, beams = parents_BM.shape
+        rows_X = (torch.arange(batch)[:, None] * state.beams + parents_BM).flatten()
+        state.cache.self_attention_cache.reorder_cache(rows_X)
+        if state.beams != beams:
+            # beams of one query share its source, so its keys are copied when their number changes, and not moved when beams are
+            state.cache.cross_attention_cache.reorder_cache(rows_X)
+            state.source = Source(state.source.states_BTW[rows_X], state.source.mask_BT[rows_X])
+            state.beams = beams
+        return self._step(tokens_BM.reshape(-1, 1), state).unflatten(0, (batch, beams))
+
+    def _step(self, tokens_X1: Tensor, state: DecodeState) -> Tensor:
+        hidden_X1W = self.decoder(
+            inputs_embeds=self.embedding(tokens_X1),
+            encoder_hidden_states=state.source.states_BTW,
+            encoder_attention_mask=state.source.mask_BT.long(),
+            past_key_values=state.cache,
+            use_cache=True,
+        ).last_hidden_state
+        return self._logits(hidden_X1W[:, 0])
+
+    def save(self, folder: Path) -> None:
+        stored = {"settings": self.settings.model_dump(mode="json"), "tokens": self.tokens, "shape": self.shape}
+        (folder / "generator.json").write_text(json.dumps(stored))
+        save_file({key: value.contiguous() for key, value in self.state_dict().items()}, folder / "generator.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Generator:
+        stored = json.loads((folder / "generator.json").read_text())
+        state_width, vector_width = stored["shape"]
+        settings = GeneratorSettings(**stored["settings"])
+        generator = cls(settings, tokens=stored["tokens"], state_width=state_width, vector_width=vector_width)
+        generator.load_state_dict(load_file(folder / "generator.safetensors"))
+        return generator.eval()
+
+
+def sequence_scores(logits_BLV: Tensor, codes_BL: Tensor) -> Tensor:
+    """Returns the sum of log-probabilities of each identifier's tokens, (B,); what pads counts nothing."""
+    kept_BL = codes_BL != PAD
+    picked_BL = logits_BLV.log_softmax(-1).gather(-1, codes_BL.clamp(min=0)[..., None])[..., 0]
+    return (picked_BL * kept_BL).sum(-1)
+
+
+def generative_loss(logits_BLV: Tensor, codes_BL: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Returns Eq. 7 as a mean over the tokens of the batch."""
+    return nn.functional.cross_entropy(logits_BLV.flatten(0, 1), codes_BL.flatten(), ignore_index=PAD, label_smoothing=label_smoothing)

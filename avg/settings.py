@@ -1,0 +1,84 @@
+"""Settings of the tokenizer and the generator, readable without torch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """A configuration: frozen, keyword-only; an unknown key or an impossible value raises and is named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        """Returns overrides with which everything still happens, in seconds."""
+        return {}
+
+
+class TokenizerSettings(Settings):
+    """The cross-modal aligned image tokenizer, Eq. 1-6, and its training."""
+
+    codebook_size: int = Field(1024, gt=0, description="rows K of a codebook (the paper's N)")
+    voken_length: int = Field(4, gt=0, description="code length L (the paper's M)")
+    code_width: int = Field(256, gt=0, description="width of a codebook row; the generator's width where rows are copied into it")
+    shared_codebook: bool = Field(True, description="one codebook for all levels (Eq. 2), or one each")
+    hidden: tuple[int, ...] = Field((512,), description="hidden widths of the encoder MLP; the decoder mirrors it")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    normalize: bool = Field(True, description="L2-normalise the frozen vectors first")
+    start: Literal["random", "kmeans"] = "kmeans"
+    keep_alive: Literal["none", "revive"] = Field("revive", description="what is done about rows that no vector uses")
+    reconstruction: float = Field(1.0, ge=0, description="weight of Eq. 3")
+    commitment: float = Field(1.0, ge=0, description="weight of Eq. 4")
+    codebook_loss: float = Field(1.0, ge=0, description="weight of Eq. 4 with the stop-gradient on the other side; 0 in the paper")
+    alignment: float = Field(1.0, ge=0, description="weight of Eq. 5")
+    epochs: int = Field(60, gt=0)
+    batch: int = Field(2048, gt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    seed: int = 0
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {"codebook_size": 32, "code_width": 64, "hidden": (64,), "epochs": 3, "batch": 128}
+
+
+class GeneratorSettings(Settings):
+    """The token-to-voken model, Eq. 7-10, and its training."""
+
+    width: int = Field(256, gt=0)
+    layers: int = Field(2, gt=0)
+    heads: int = Field(4, gt=0)
+    feed_forward: int = Field(512, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    source_dropout: float = Field(0.1, ge=0, lt=1, description="on the frozen states")
+    caption_vector: bool = Field(True, description="the text tower's projected caption vector stands before the token states")
+    prefix: int = Field(4, gt=0, description="source vectors that a picture or caption vector is projected to")
+    copy_codebook: bool = Field(True, description="start the vokens' embeddings from the codebook, projected where widths differ")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    epochs: int = Field(3, gt=0, description="at most; training stops when validation does not improve for `patience` epochs")
+    patience: int = Field(2, gt=0)
+    batch: int = Field(256, gt=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    discriminative: Literal["none", "joint", "second-stage"] = "second-stage"
+    discriminative_weight: float = Field(1.0, ge=0, description="factor of Eq. 9 in Eq. 10")
+    candidates: int = Field(10, gt=1, description="beams over the training codes, Eq. 8")
+    discriminative_steps: int = Field(150, gt=0, description="updates of the second stage")
+    discriminative_batch: int = Field(64, gt=1)
+    discriminative_rate: float = Field(1e-4, gt=0)
+    seed: int = 0
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {
+            "width": 64,
+            "layers": 1,
+            "heads": 2,
+            "feed_forward": 64,
+            "epochs": 2,
+            "batch": 64,
+            "candidates": 4,
+            "discriminative_steps": 4,
+        }

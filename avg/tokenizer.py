@@ -1,0 +1,172 @@
+"""The cross-modal aligned image tokenizer: pictures' vectors to codes (Eq. 1-6), and its training.
+
+N images, Q captions, B batch, D width of the frozen vectors, E code width, L code length, K codebook rows.
+
+    v ──▶ encoder ──▶ z ──▶ residual quantiser ──▶ z-hat ──▶ decoder ──▶ v-hat      v: picture vector, target of Eq. 3 and, by its caption,
+                                                                                   of Eq. 5; z takes its place in Eq. 2 and 4
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import avg.torchvision_schema  # noqa: F401  (before transformers)
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from avg.quantizer import Quantized, ResidualQuantizer, usage
+from avg.settings import TokenizerSettings
+
+
+def mlp(widths: tuple[int, ...], dropout: float) -> nn.Sequential:
+    """Returns linear layers with ReLU and dropout between them."""
+    layers: list[nn.Module] = []
+    for row, (width, to) in enumerate(pairwise(widths)):
+        layers += [nn.ReLU(), nn.Dropout(dropout)] if row else []
+        layers.append(nn.Linear(width, to))
+    return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The terms of Eq. 6, each a mean over the batch of a squared Euclidean norm, unweighted."""
+
+    reconstruction: Tensor
+    commitment: Tensor
+    codebook: Tensor
+    alignment: Tensor
+
+
+class Tokenizer(nn.Module):
+    """Turns picture vectors into codes of L vokens.
+
+    Args:
+        settings: its shape and the weights of its losses.
+        width: D.
+    """
+
+    def __init__(self, settings: TokenizerSettings, width: int):
+        super().__init__()
+        self.settings, self.width = settings, width
+        widths = (width, *settings.hidden, settings.code_width)
+        self.encoder, self.decoder = mlp(widths, settings.dropout), mlp(widths[::-1], settings.dropout)
+        self.quantizer = ResidualQuantizer(
+            width=settings.code_width, levels=settings.voken_length, rows=settings.codebook_size, shared=settings.shared_codebook
+        )
+
+    def prepare(self, vectors: Tensor) -> Tensor:
+        """Returns frozen vectors as the tokenizer sees them: of length 1 where so set."""
+        return nn.functional.normalize(vectors, dim=-1) if self.settings.normalize else vectors
+
+    def forward(self, images_BD: Tensor, texts_BD: Tensor) -> tuple[Losses, Quantized]:
+        images_BD, texts_BD = self.prepare(images_BD), self.prepare(texts_BD)
+        z_BE = self.encoder(images_BD)
+        quantized = self.quantizer(z_BE)
+        sum_BE = quantized.sums_NLD[:, -1]
+        # straight through: the decoder's gradient reaches the codebook by the sum and the encoder by z
+        rebuilt_BD = self.decoder(sum_BE + z_BE - z_BE.detach())
+        errors_BLE = z_BE[:, None] - quantized.sums_NLD.detach()
+        pulls_BLE = z_BE.detach()[:, None] - quantized.sums_NLD
+        losses = Losses(
+            reconstruction=(images_BD - rebuilt_BD).square().sum(-1).mean(),
+            commitment=errors_BLE.square().sum((-2, -1)).mean(),
+            codebook=pulls_BLE.square().sum((-2, -1)).mean(),
+            alignment=(rebuilt_BD - texts_BD).square().sum(-1).mean(),
+        )
+        return losses, quantized
+
+    def loss(self, losses: Losses) -> Tensor:
+        """Returns Eq. 6 with the weights set."""
+        weights = self.settings
+        return (
+            weights.reconstruction * losses.reconstruction
+            + weights.commitment * losses.commitment
+            + weights.codebook_loss * losses.codebook
+            + weights.alignment * losses.alignment
+        )
+
+    @torch.inference_mode()
+    def tokenize(self, images_ND: np.ndarray) -> np.ndarray:
+        """Returns the codes of picture vectors, int64 (N, L)."""
+        return self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND)))).codes_NL.numpy()
+
+    @torch.inference_mode()
+    def rebuild(self, images_ND: np.ndarray) -> np.ndarray:
+        """Returns what the codes of picture vectors decode to, (N, D)."""
+        quantized = self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND))))
+        return self.decoder(quantized.sums_NLD[:, -1]).numpy()
+
+    def codebooks(self) -> np.ndarray:
+        """Returns the rows, (1 or L, K, E)."""
+        return self.quantizer.codebooks_CKD.detach().numpy()
+
+    def save(self, folder: Path) -> None:
+        (folder / "tokenizer.json").write_text(json.dumps({"settings": self.settings.model_dump(mode="json"), "width": self.width}))
+        save_file(self.state_dict(), folder / "tokenizer.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        stored = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer = cls(TokenizerSettings(**stored["settings"]), stored["width"])
+        tokenizer.load_state_dict(load_file(folder / "tokenizer.safetensors"))
+        return tokenizer.eval()
+
+
+def train_tokenizer(
+    settings: TokenizerSettings, images_ND: np.ndarray, texts_QD: np.ndarray, caption_rows_Q: np.ndarray
+) -> tuple[Tokenizer, dict]:
+    """Returns a tokenizer trained on pairs of picture and caption vectors, and a report of losses and codebook usage by epoch.
+
+    A pair per caption: `caption_rows_Q` is the row of the picture it describes. An epoch passes every picture once, with one of its
+    captions drawn at random.
+    """
+    torch.manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(settings.seed)
+    tokenizer = Tokenizer(settings, images_ND.shape[1])
+    images, texts = torch.from_numpy(images_ND), torch.from_numpy(texts_QD)
+    by_image = np.split(np.argsort(caption_rows_Q, kind="stable"), np.cumsum(np.bincount(caption_rows_Q, minlength=len(images)))[:-1])
+    rng = np.random.default_rng(settings.seed)
+    optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=settings.learning_rate, weight_decay=0.0)
+    steps = settings.epochs * -(-len(images) // settings.batch)
+    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+    curve = []
+    if settings.start == "kmeans":
+        with torch.no_grad():
+            tokenizer.quantizer.start_from(tokenizer.eval().encoder(tokenizer.prepare(images)), settings.seed)
+    for epoch in tqdm(range(settings.epochs), desc="tokenizer", unit="epoch", leave=False):
+        tokenizer.train()
+        captions_N = torch.from_numpy(np.array([rng.choice(rows) for rows in by_image]))
+        used_CK = torch.zeros(tokenizer.quantizer.codebooks_CKD.shape[:2], dtype=torch.bool)
+        totals = np.zeros(4)
+        for rows_B in torch.randperm(len(images), generator=generator).split(settings.batch):
+            losses, quantized = tokenizer(images[rows_B], texts[captions_N[rows_B]])
+            optimizer.zero_grad()
+            tokenizer.loss(losses).backward()
+            optimizer.step()
+            schedule.step()
+            for level, codes_B in enumerate(quantized.codes_NL.T):
+                used_CK[0 if settings.shared_codebook else level, codes_B] = True
+            terms = (losses.reconstruction, losses.commitment, losses.codebook, losses.alignment)
+            totals += np.array([float(term.detach()) for term in terms]) * len(rows_B) / len(images)
+        curve.append([round(float(total), 4) for total in totals])
+        # not in the last fifth: a row revived late would never be trained
+        if settings.keep_alive == "revive" and epoch < 0.8 * settings.epochs:
+            with torch.no_grad():
+                sample = tokenizer.prepare(images[torch.randint(len(images), (settings.batch,), generator=generator)])
+                tokenizer.quantizer.revive(tokenizer.eval().encoder(sample), ~used_CK, generator)
+    tokenizer.eval()
+    codes_NL = tokenizer.tokenize(images_ND)
+    report = {
+        "losses by epoch (reconstruction, commitment, codebook, alignment)": curve,
+        "usage": usage(codes_NL, settings.codebook_size),
+        "unique codes": len(np.unique(codes_NL, axis=0)) / len(codes_NL),
+    }
+    return tokenizer, report

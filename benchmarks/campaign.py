@@ -1,0 +1,204 @@
+"""All cells of a table, on some data sets and seeds: planned, measured one after the other, and written as a table with its summaries.
+
+RESULTS/DATASET/table1.md .tex .csv         (two data sets: DATASET+DATASET; a protocol other than `clean`: DATASET@PROTOCOL)
+RESULTS/DATASET/runs/ROW-seed0.json         all that the table was computed from
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import CellPlan, cell_stages, labelled, seeded, summary
+from benchmarks.grid import Grid, build_grid
+from benchmarks.overrides import Given, resolved
+from benchmarks.progress import Bar
+from benchmarks.render import csv, latex, markdown
+from benchmarks.seal import UserError, write_atomically
+from benchmarks.spec import Table
+from benchmarks.stages import StageFailed, Store
+from methods.registry import nearest
+
+DEFAULT_PROTOCOL = "clean"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of the cells: summaries, (data set, row key) -> traceback of what failed, stage records by key of what was used."""
+
+    summaries: list[dict[str, Any]] = field(default_factory=list)
+    failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    records: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def chosen(table: Table, rows: Sequence[str]) -> Table:
+    """Returns the table with these rows only, and the claims that they can test; all of it if none is named.
+
+    Raises:
+        ValueError: if the table has no such row; lists those it has.
+    """
+    keys = [row.key for row in table.rows]
+    for key in rows:
+        if key not in keys:
+            raise ValueError(f"unknown row {key!r} of {table.name}: {nearest(key, keys)}")
+    if not rows:
+        return table
+    claims = tuple(claim for claim in table.claims if {claim.better, *claim.worse} <= set(rows))
+    return replace(table, rows=tuple(row for row in table.rows if row.key in rows), claims=claims)
+
+
+def plan_cells(
+    table: Table,
+    datasets: Sequence[str],
+    protocol: str = DEFAULT_PROTOCOL,
+    seeds: int = 1,
+    tiny: bool = False,
+    given: Given | None = None,
+) -> list[CellPlan]:
+    """Returns the cells of a table, all rows of one seed before the next. Runs nothing.
+
+    Args:
+        seeds: how many; a row that draws nothing at random has one cell all the same.
+        tiny: with every method's tiny settings.
+        given: as from `overrides.parsed`; stronger than the row's own settings, which are stronger than the tiny ones.
+
+    Raises:
+        ValueError: unknown data set, protocol, method or setting, or an impossible value.
+    """
+    rows = [resolved(row, tiny, given or {}) for row in table.rows]
+    k = max(column.k for column in table.columns)
+    return [
+        cell_stages(row, dataset, protocol, seed, k=k)
+        for dataset in datasets
+        for seed in range(seeds)
+        for row in rows
+        if row.applies_to(dataset) and (seed == 0 or seeded(row))
+    ]
+
+
+def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
+    """Returns the stages that are left to do, in order; the data are read for every summary, and so must be there."""
+    return store.plan([stage for plan in plans for stage in (plan.data, plan.ranking)])
+
+
+def measure(table: Table, plans: Sequence[CellPlan], store: Store, show: Callable[[str], None] | None = None) -> Measured:
+    """Returns what came of the cells. One that fails is noted, and the others go on.
+
+    Args:
+        show: takes a line about each cell as it arrives; by default it is printed above the bar.
+
+    Raises:
+        UserError: if the disk is full.
+    """
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    result = Measured()
+    bar = Bar(missing(plans, store), store.durations)
+    store.progress, show = bar, show or bar.say
+    labels = {row.key: row.label for row in table.rows}
+    with logging_redirect_tqdm([logging.getLogger()]):
+        try:
+            for number, plan in enumerate(plans):
+                name = f"{labels[plan.row.key]}, seed {plan.seed}, {plan.dataset}"
+                try:
+                    cell = _measure_one(table, plan, store, result.records)
+                    result.summaries.append(cell)
+                    show(f"{name}: {_told(cell)}")
+                except StageFailed as failed:
+                    result.failures[plan.dataset, plan.row.key] = where = os.path.relpath(failed.path)
+                    show(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
+                if bar.expected:
+                    bar.keep(missing(plans[number + 1 :], store))
+        finally:
+            bar.close()
+    return result
+
+
+def folder_name(datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL) -> str:
+    return "+".join(datasets) + ("" if protocol == DEFAULT_PROTOCOL else f"@{protocol}")
+
+
+def writable(folder: Path) -> Path:
+    """Returns the folder, made if need be; asked before hours of work, not after them.
+
+    Raises:
+        UserError: if nothing can be written there.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): name another folder with --results") from error
+    return folder
+
+
+def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> Grid:
+    """Returns the grid, after writing summaries and the table; summaries of other seeds of these rows are removed, as no part of it."""
+    rows = {row.key for row in table.rows}
+    for dataset in datasets:
+        runs = writable(results / folder_name([dataset], protocol) / "runs")
+        texts = {f"{s['row']}-seed{s['seed']}.json": json.dumps(s, indent=1) + "\n" for s in measured.summaries if s["dataset"] == dataset}
+        for path in runs.glob("*-seed*.json"):
+            if path.name.rpartition("-seed")[0] in rows and path.name not in texts:
+                path.unlink()
+        for name, text in texts.items():
+            write_atomically(runs / name, text)
+    grid = build_grid(table, datasets, measured.summaries, measured.failures)
+    write_grid(grid, writable(results / folder_name(datasets, protocol)))
+    return grid
+
+
+def write_grid(grid: Grid, folder: Path) -> None:
+    for ending, text in (("md", markdown(grid)), ("tex", latex(grid)), ("csv", csv(grid))):
+        write_atomically(folder / f"{grid.table.name}.{ending}", text)
+
+
+def committed(results: Path, datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:
+    """Returns the summaries under a results folder, in the order of their names.
+
+    Raises:
+        ValueError: if a file is no summary that this version reads.
+    """
+    summaries = []
+    for dataset in datasets:
+        for path in sorted((results / folder_name([dataset], protocol) / "runs").glob("*.json")):
+            try:
+                found = json.loads(path.read_text())
+            except ValueError as error:
+                raise ValueError(f"{path} is damaged ({error}): delete it and run its cell again") from error
+            if not isinstance(found, dict) or found.get("format") != 1:
+                raise ValueError(f"{path} is no run summary of format 1: delete it and run its cell again")
+            summaries.append(found)
+    return summaries
+
+
+def spent(records: Mapping[str, Mapping[str, Any]], made: set[str]) -> list[tuple[str, int, float, str]]:
+    """Returns (stage, how many, seconds, `fresh`, `cached` or both) by falling seconds; what several cells share counts once."""
+    by_name: dict[str, list[str]] = {}
+    for key, record in records.items():
+        by_name.setdefault(record["name"], []).append(key)
+    lines = []
+    for name, keys in by_name.items():
+        fresh = sum(key in made for key in keys)
+        state = "fresh" if fresh == len(keys) else "cached" if not fresh else f"{fresh} fresh, {len(keys) - fresh} cached"
+        lines.append((name, len(keys), sum(records[key]["seconds"] for key in keys), state))
+    return sorted(lines, key=lambda line: -line[2])
+
+
+def _measure_one(table: Table, plan: CellPlan, store: Store, records: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
+    data_folder, folder = store.run(plan.data), store.run(plan.ranking)
+    record = store.report(plan.ranking)
+    records |= {stage["key"]: stage for stage in labelled([*record["lineage"].values(), record]).values()}
+    return summary(plan, folder, data_folder, record, table.columns)
+
+
+def _told(cell: Mapping[str, Any]) -> str:
+    parts = [f"{key} {'-' if value is None else format(value['value'], '.1f')}" for key, value in cell["metrics"].items()]
+    return "  ".join(parts)

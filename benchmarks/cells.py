@@ -1,0 +1,222 @@
+"""One cell's work: a row of a table on a data set under a protocol, with one seed. What it leaves is a ranking; its summary is derived.
+
+Q queries, N images, W columns of a ranking.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from benchmarks.datasets import data_stage
+from benchmarks.protocol import exposure_for, protocol
+from benchmarks.spec import Column, Row
+from methods.data import Dataset, Exposure
+from methods.registry import create, method_class
+from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
+from methods.stage import Stage
+
+SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a row of tables, but no retriever
+BATCH = 128
+WARM_UP = 8  # queries before the clock runs: lazy initialisation is no cost of a query
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellPlan:
+    """The stages behind one cell; `ranking` is the last of them. `depth` is the largest k at which its R@k means something."""
+
+    row: Row
+    dataset: str
+    protocol: str
+    seed: int
+    split: str
+    depth: int
+    settings: Mapping[str, Any]
+    knobs: Mapping[str, Any]
+    exposure: Exposure
+    data: Stage
+    ranking: Stage
+
+
+def seeded(row: Row) -> bool:
+    """Says whether a row's method draws anything at random; the cells of one that does not are the same for every seed."""
+    return row.method != SCENE_FACTS and "seed" in method_class(row.method)[0].Config.model_fields
+
+
+def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: str = "test", k: int = 10) -> CellPlan:
+    """Returns a cell's stages, with every setting resolved. Runs nothing, and imports nothing heavy.
+
+    Raises:
+        ValueError: unknown data set, protocol, method or setting, or an impossible value.
+    """
+    data, exposure = data_stage(dataset), exposure_for(row)
+    knobs, depth = _checked(row.knobs), k
+    if row.method == SCENE_FACTS:
+        settings: dict[str, Any] = {}
+        ranking = Stage("ranking", "benchmarks.datasets.scene_ceiling:rank", {"split": split, "k": k}, {"data": data})
+    else:
+        retriever = create(row.method, {**row.settings, "seed": seed} if seeded(row) else row.settings)
+        if retriever.paradigm == "generative":
+            knobs = {"beam": protocol(protocol_name).beam, **knobs}
+            depth = min(k, knobs["beam"])
+        settings = retriever.config.model_dump(mode="json")
+        what = {"method": row.method, "settings": settings, "split": split}
+        inputs = {"data": data, **retriever.stages(data, exposure)}
+        index = Stage("index", "benchmarks.cells:build_index", what, inputs, version=retriever.version)
+        searched = {**what, "k": k, "knobs": knobs}
+        ranking = Stage("ranking", "benchmarks.cells:rank", searched, {**inputs, "index": index}, version=retriever.version)
+    return CellPlan(
+        row=row,
+        dataset=dataset,
+        protocol=protocol(protocol_name).name,
+        seed=seed,
+        split=split,
+        depth=depth,
+        settings=settings,
+        knobs=knobs,
+        exposure=exposure,
+        data=data,
+        ranking=ranking,
+    )
+
+
+def build_index(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Returns the number of images and the index's bytes; writes `index.npz` to `out`."""
+    retriever = _fitted(config, inputs)
+    gallery = Dataset(inputs["data"]).split(config["split"]).gallery()
+    retriever.build(gallery)
+    np.savez(out / "index.npz", **retriever.index())  # type: ignore[arg-type]
+    return {"images": len(gallery), "index_bytes": retriever.index_bytes()}
+
+
+def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Returns what answering all captions of a split took; writes `ranking.npz` to `out`.
+
+    Only the seconds of `encode` and `search` are on the clock, apart from each other, after a few queries as warm-up.
+    """
+    from tqdm import trange
+
+    retriever = _fitted(config, inputs)
+    with np.load(inputs["index"] / "index.npz", allow_pickle=False) as arrays:
+        retriever.use_index(dict(arrays))
+    split = Dataset(inputs["data"]).split(config["split"])
+    k, knobs = config["k"], SearchKnobs(**config["knobs"])
+    retriever.search(retriever.encode(split.captions[:WARM_UP]), k, knobs)
+    rankings, encode_seconds, search_seconds = [], 0.0, 0.0
+    for start in trange(0, len(split.captions), BATCH, desc=f"ranking with {config['method']}", unit="batch", leave=False, disable=None):
+        queries = split.captions[start : start + BATCH]
+        begin = _now()
+        encoded = retriever.encode(queries)
+        middle = _now()
+        rankings.append(retriever.search(encoded, k, knobs))
+        search_seconds += _now() - middle
+        encode_seconds += middle - begin
+    stacked(rankings).save(out / "ranking.npz")
+    return {
+        "queries": len(split.captions),
+        "images": len(split.image_ids_N),
+        "encode_seconds": round(encode_seconds, 4),
+        "search_seconds": round(search_seconds, 4),
+        "batch": BATCH,
+        "index_bytes": retriever.index_bytes(),
+        "precision": retriever.precision,
+    }
+
+
+def stacked(rankings: Sequence[Ranking]) -> Ranking:
+    """Returns one ranking of the queries of several, which differ in width by their last tie groups."""
+    width = max(ranking.ids_QW.shape[1] for ranking in rankings)
+
+    def wide(name: str, pad: float) -> np.ndarray:
+        arrays = [getattr(ranking, name) for ranking in rankings]
+        return np.concatenate([np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=pad) for a in arrays])
+
+    return Ranking(wide("ids_QW", PAD), wide("scores_QW", -np.inf), wide("group_QW", PAD), rankings[0].k)
+
+
+def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:
+    """Returns what is committed of a cell: enough to derive its metrics again, and how it came to be.
+
+    Everything is taken from what the stages stored, so that asking again gives the same.
+
+    Args:
+        folder, record: of the finished ranking stage.
+        data_folder: of the data stage; says which image each query describes.
+    """
+    from benchmarks.metrics import metrics_of, outcomes
+    from benchmarks.statistics import SEED
+
+    split = Dataset(data_folder).split(plan.split)
+    found = outcomes(Ranking.load(folder / "ranking.npz"), split.caption_image_ids_Q, plan.depth)
+    rule, rng = protocol(plan.protocol).ties, np.random.default_rng(SEED)
+    behind = labelled([*record["lineage"].values(), record])
+    report, environment = record["report"], record["environment"]
+    data = record["lineage"][plan.data.key]["report"]
+    return {
+        "format": 1,
+        "row": plan.row.key,
+        "method": plan.row.method,
+        "dataset": plan.dataset,
+        "split": plan.split,
+        "protocol": plan.protocol,
+        "seed": plan.seed,
+        "settings": dict(plan.settings),
+        "knobs": dict(plan.knobs),
+        "exposure": plan.exposure.label,
+        "precision": report.get("precision", "float64"),
+        "images": len(split.image_ids_N),
+        "queries": len(split.captions),
+        "metrics": metrics_of(found, columns, rng, rule),
+        "index_bytes": report.get("index_bytes", 0),
+        "peak_memory_bytes": max(stage["peak_memory_bytes"] for stage in behind.values()),
+        "encode_seconds": report.get("encode_seconds"),
+        "search_seconds": report.get("search_seconds"),
+        "seconds": {label: stage["seconds"] for label, stage in behind.items()},
+        "stages": {label: stage["key"] for label, stage in behind.items()},
+        "data": {"duplicates": data.get(plan.split, {}).get("duplicates")},
+        "versions": environment["versions"],
+        "git": environment["git"],
+        "hardware": environment["hardware"],
+        "outcomes": found.pack(),
+    }
+
+
+def labelled(records: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Returns stage records by name; what comes again under a name is numbered, e.g. `features`, `features 2`."""
+    by_label: dict[str, Mapping[str, Any]] = {}
+    for record in records:
+        label, count = record["name"], 1
+        while label in by_label:
+            count += 1
+            label = f"{record['name']} {count}"
+        by_label[label] = record
+    return by_label
+
+
+def _checked(knobs: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return SearchKnobs(**knobs).model_dump(include=set(knobs))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"impossible search knob: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from error
+
+
+def _fitted(config: Mapping[str, Any], inputs: Mapping[str, Path]) -> Retriever:
+    retriever = create(config["method"], config["settings"])
+    retriever.use({part: folder for part, folder in inputs.items() if part not in ("data", "index")})
+    return retriever
+
+
+def _now() -> float:
+    """Returns seconds on a clock that a GPU's unfinished work cannot hide from."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,82 @@
+"""Verdicts on the orderings that the paper states, from paired tests.
+
+Q queries, P pairs of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.spec import Claim
+from benchmarks.statistics import SEED, holm, intervals, randomisation_tests
+
+ALPHA = 0.01  # the paper's level for its star
+
+Word = Literal["supported", "not supported", "inconclusive", "missing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Row `better` minus row `worse`, in points, with its 95 % interval and Holm-adjusted p."""
+
+    better: str
+    worse: str
+    difference: float
+    low: float
+    high: float
+    p: float
+
+    @property
+    def direction(self) -> int:
+        """1 or -1 where the difference is significant, else 0."""
+        return int(np.sign(self.difference)) if self.p < ALPHA else 0
+
+    def reversed(self) -> Comparison:
+        # 0 - x, since -x of no difference would be printed as -0.0.
+        return replace(self, better=self.worse, worse=self.better, difference=0 - self.difference, low=0 - self.high, high=0 - self.low)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the measurements say of a claim; `weakest` is the comparison that decides."""
+
+    claim: Claim
+    word: Word
+    weakest: Comparison | None = None
+
+
+def compare(pairs: Sequence[tuple[str, str]], hits: Mapping[str, np.ndarray], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:
+    """Returns the comparisons of one table and one metric, each pair in both directions; Holm runs over all of them.
+
+    Args:
+        pairs: rows to compare; a pair that comes twice, either way round, counts once.
+        hits: row key -> hits (Q,), the mean over seeds; pairs with a row that is not there are left out.
+        clusters_Q: the image of each query.
+    """
+    wanted = {frozenset(pair): pair for pair in reversed(pairs) if pair[0] in hits and pair[1] in hits}
+    pairs = list(reversed(wanted.values()))
+    if not pairs:
+        return {}
+    differences_PQ = np.stack([hits[better] - hits[worse] for better, worse in pairs])
+    bounds_P2 = intervals(differences_PQ, clusters_Q, np.random.default_rng(SEED))
+    adjusted_P = holm(randomisation_tests(differences_PQ, clusters_Q, np.random.default_rng(SEED)).tolist())
+    result = {}
+    for (better, worse), difference_Q, (low, high), p in zip(pairs, differences_PQ, bounds_P2, adjusted_P, strict=True):
+        points = [round(100 * float(share), 6) for share in (difference_Q.mean(), low, high)]
+        comparison = Comparison(better=better, worse=worse, difference=points[0], low=points[1], high=points[2], p=p)
+        result[better, worse], result[worse, better] = comparison, comparison.reversed()
+    return result
+
+
+def verdict(claim: Claim, comparisons: Mapping[tuple[str, str], Comparison]) -> Verdict:
+    """Returns `supported` if every difference is significantly above zero, `not supported` if one is significantly below, `inconclusive`
+    otherwise, and `missing` where a row has no measurement."""
+    if any((claim.better, worse) not in comparisons for worse in claim.worse):
+        return Verdict(claim=claim, word="missing")
+    weakest = min((comparisons[claim.better, worse] for worse in claim.worse), key=lambda c: (c.direction, c.difference))
+    words: dict[int, Word] = {1: "supported", 0: "inconclusive", -1: "not supported"}
+    return Verdict(claim=claim, word=words[weakest.direction], weakest=weakest)

@@ -1,0 +1,198 @@
+"""The one grid that a table's Markdown, LaTeX and CSV are printed from, computed from run summaries.
+
+Q queries, S series of hits (a row under a column, averaged over seeds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from benchmarks.claims import ALPHA, Verdict, compare, verdict
+from benchmarks.datasets import paper_dataset
+from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.protocol import protocol, protocol_line
+from benchmarks.spec import Column, Row, Table
+from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES, SEED, intervals, seed_spread
+
+PAPER_NAMES = {"flickr30k": "Flickr30K", "mscoco-5k": "MS-COCO (5k)"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A measurement in percent, or why there is none. `where` tells the place of a failed cell's traceback."""
+
+    state: Literal["measured", "inapplicable", "missing", "failed"]
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    spread: float | None = None
+    reported: float | None = None
+    bold: bool = False
+    star: bool = False
+    where: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One row of the printed table: cells in the order of the columns."""
+
+    row: Row
+    exposure: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The rows of one data set, what must be said of it, and its verdicts."""
+
+    dataset: str
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    table: Table
+    groups: tuple[Group, ...]
+    notes: tuple[str, ...]
+
+
+def build_grid(
+    table: Table, datasets: Sequence[str], summaries: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str] | None = None
+) -> Grid:
+    """Returns the grid of a table: a group of rows for each data set.
+
+    Args:
+        summaries: of finished cells, any order; several seeds of a row are averaged.
+        failures: (data set, row key) -> where the traceback is, of cells that failed.
+
+    Raises:
+        ValueError: if the rows of a data set were measured on different queries or under different protocols.
+    """
+    groups = tuple(
+        _group(table, dataset, [summary for summary in summaries if summary["dataset"] == dataset], failures or {}) for dataset in datasets
+    )
+    cut = " / ".join(str(column.k) for column in table.columns)
+    return Grid(
+        table=table,
+        groups=groups,
+        notes=(
+            f"R@K: percent of queries whose image is among the first K ({cut}), with its 95 % interval (percentile bootstrap over images, "
+            f"{BOOTSTRAP_RESAMPLES:,} resamples); where ± is given, the standard deviation over seeds. Bold: best of the compared rows as "
+            f"printed. *: above the second best with p < {ALPHA} (paired randomisation test over images, {RANDOMISATION_RESAMPLES:,} "
+            "resamples, Holm over the table's comparisons of a metric). -: inapplicable. Rows in italics are references.",
+            "Sees test images: training saw their pictures (image-to-id) or made-up captions for them (pseudo-queries); nobody sees their "
+            "true captions. A claim is supported if every difference is above zero at the star's level, not supported if one is below zero "
+            "at that level, else inconclusive.",
+        ),
+    )
+
+
+def printed(value: float) -> str:
+    """Returns a percentage as printed; what is equal here is equal in bold."""
+    return f"{value:.1f}"
+
+
+def _group(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]) -> Group:
+    rows = [row for row in table.rows if row.applies_to(dataset)]
+    of_row = {row.key: sorted((s for s in summaries if s["row"] == row.key), key=lambda s: s["seed"]) for row in rows}
+    known = [summary for row in rows for summary in of_row[row.key]]
+    if len({summary["protocol"] for summary in known}) > 1:
+        raise ValueError(f"{table.name} on {dataset}: summaries of several protocols cannot stand in one table")
+    outcomes = {row.key: [Outcomes.unpack(summary["outcomes"]) for summary in of_row[row.key]] for row in rows if of_row[row.key]}
+    clusters_Q = _same_queries(dataset, outcomes)
+    cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(known[0]["protocol"]).ties if known else "expected")
+
+    verdicts: list[Verdict] = []
+    compared = [row.key for row in rows if row.kind == "compared"]
+    for column in table.columns:
+        values = {key: cells[key, column.key].value for key in compared if (key, column.key) in hits_of}
+        ranked = sorted(values, key=lambda key: -values[key])
+        claims = [claim for claim in table.claims if claim.column == column.key]
+        pairs = [(claim.better, worse) for claim in claims for worse in claim.worse]
+        if len(ranked) > 1:
+            pairs.append((ranked[0], ranked[1]))
+        in_column = {key: hits_Q for (key, of_column), hits_Q in hits_of.items() if of_column == column.key}
+        comparisons = compare(pairs, in_column, clusters_Q)
+        for key in ranked:
+            bold = printed(values[key]) == printed(values[ranked[0]])
+            star = key == ranked[0] and len(ranked) > 1 and comparisons[key, ranked[1]].direction > 0
+            cells[key, column.key] = replace(cells[key, column.key], bold=bold, star=star)
+        verdicts += [verdict(claim, comparisons) for claim in claims]
+
+    order = [claim.key for claim in table.claims]
+    return Group(
+        dataset=dataset,
+        lines=tuple(_line(table, row, dataset, of_row[row.key], cells, failures.get((dataset, row.key))) for row in rows),
+        notes=tuple(_notes(table, rows, dataset, known, failures)),
+        verdicts=tuple(sorted(verdicts, key=lambda verdict: order.index(verdict.claim.key))),
+    )
+
+
+def _same_queries(dataset: str, outcomes: Mapping[str, Sequence[Outcomes]]) -> np.ndarray:
+    """Returns the image of each query, which must be the same for all rows: comparisons are paired."""
+    everything = [(key, one) for key, seeds in outcomes.items() for one in seeds]
+    for key, one in everything:
+        first_key, first = everything[0]
+        if not np.array_equal(one.image_ids_Q, first.image_ids_Q):
+            raise ValueError(f"{dataset}: rows {first_key} and {key} were measured on different queries; run the older of them again")
+    return everything[0][1].image_ids_Q if everything else np.empty(0, np.int32)
+
+
+def _measure(
+    columns: Sequence[Column], outcomes: Mapping[str, Sequence[Outcomes]], clusters_Q: np.ndarray, rule: Rule
+) -> tuple[dict[tuple[str, str], Cell], dict[tuple[str, str], np.ndarray]]:
+    """Returns cells and seed-averaged hits by (row key, column key); inapplicable cells have no hits."""
+    cells: dict[tuple[str, str], Cell] = {}
+    hits_of: dict[tuple[str, str], np.ndarray] = {}
+    spreads: dict[tuple[str, str], float | None] = {}
+    for key, seeds in outcomes.items():
+        for column in columns:
+            if any(column.k > one.depth for one in seeds):
+                cells[key, column.key] = Cell(state="inapplicable")
+                continue
+            hits_of_seeds = [hits(one, column.k, rule) for one in seeds]
+            hits_of[key, column.key] = np.mean(hits_of_seeds, axis=0)
+            spreads[key, column.key] = seed_spread([100 * float(hits_Q.mean()) for hits_Q in hits_of_seeds])
+    if hits_of:
+        bounds_S2 = intervals(np.stack(list(hits_of.values())), clusters_Q, np.random.default_rng(SEED))
+        for (address, hits_Q), (low, high) in zip(hits_of.items(), bounds_S2, strict=True):
+            value, low, high = (round(100 * float(share), 6) for share in (hits_Q.mean(), low, high))
+            cells[address] = Cell(state="measured", value=value, low=low, high=high, spread=spreads[address])
+    return cells, hits_of
+
+
+def _line(
+    table: Table, row: Row, dataset: str, of_row: Sequence[Mapping[str, Any]], cells: Mapping[tuple[str, str], Cell], where: str | None
+) -> Line:
+    nothing = Cell(state="missing") if where is None else Cell(state="failed", where=where)
+    reported = table.reported.get(paper_dataset(dataset), {}).get(row.key)
+    return Line(
+        row=row,
+        exposure=of_row[0]["exposure"] if of_row else "",
+        cells=tuple(
+            replace(cells.get((row.key, column.key), nothing), reported=reported[place] if reported else None)
+            for place, column in enumerate(table.columns)
+        ),
+    )
+
+
+def _notes(
+    table: Table, rows: Sequence[Row], dataset: str, known: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]
+) -> list[str]:
+    notes = []
+    if known:
+        line = protocol_line(known, {row.key: row.label for row in rows})
+        shared = known[0].get("data", {}).get("duplicates", {}).get("captions")
+        caps = "" if shared is None else f" {100 * shared:.1f} % of the captions are also another image's, word for word: they cap R@1."
+        notes.append(line + caps)
+    paper = paper_dataset(dataset)
+    if paper in table.reported and paper != dataset:
+        notes.append(f"Paper: its numbers on {PAPER_NAMES[paper]}, other data and so not comparable; its claims are tested instead.")
+    notes += [f"{row.label} failed: see {failures[dataset, row.key]}" for row in rows if (dataset, row.key) in failures]
+    return notes

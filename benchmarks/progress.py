@@ -1,0 +1,113 @@
+"""How far a run is: one bar over the stages that are missing, weighed by what such stages took before."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.seal import write_atomically
+from methods.stage import Stage
+
+ROUGHLY = {"data": 60, "encoder": 60, "features": 90, "tokenizer": 30, "codes": 5, "generator": 120, "index": 5, "ranking": 15}
+"""Seconds on two cores, until this machine knows better."""
+
+
+class Durations:
+    """Seconds that stages took here, in one small file, by stage name and data set: a tiny one says nothing of the others."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def expected(self, stage: Stage) -> float:
+        return self._read().get(_kind(stage), ROUGHLY.get(stage.name, 30))
+
+    def remember(self, stage: Stage, seconds: float) -> None:
+        known, kind = self._read(), _kind(stage)
+        # Half old, half new: stages of one name differ between methods, and the last of them should not speak for all.
+        known[kind] = round((known.get(kind, seconds) + seconds) / 2, 3)
+        write_atomically(self.path, json.dumps(known, indent=1))
+
+    def _read(self) -> dict[str, float]:
+        try:
+            return dict(json.loads(self.path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return {}  # an estimate is not worth an error
+
+
+def _kind(stage: Stage) -> str:
+    dataset = next((before.config.get("name", "") for before in stage.ancestors() if before.name == "data"), "")
+    return f"{stage.name} {dataset}".strip()
+
+
+class Progress:
+    """Is told what happens, and says nothing."""
+
+    def begin(self, stage: Stage) -> None: ...
+
+    def end(self, stage: Stage, seconds: float) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+class Bar(Progress):
+    """A bar on a terminal; elsewhere a line when a stage begins and one when it ends."""
+
+    def __init__(self, missing: Iterable[Stage], durations: Durations):
+        from tqdm import tqdm
+
+        self.expected = {stage.key: durations.expected(stage) for stage in missing}
+        self.total, self.count = len(self.expected), 0
+        self.passed, self.passed_expected = 0.0, 0.0
+        self.bar: Any = None
+        if sys.stderr.isatty() and self.expected:
+            # tqdm's own ETA needs a rate, which stages of such differing lengths do not have; so the estimate is in the text.
+            shape = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}{postfix}"
+            self.bar = tqdm(total=sum(self.expected.values()), bar_format=shape, dynamic_ncols=True, file=sys.stderr)
+
+    def begin(self, stage: Stage) -> None:
+        if stage.key not in self.expected:  # found damaged only now
+            self.total += 1
+        text = f"[{min(self.count + 1, self.total)}/{self.total}] {stage.name}"
+        if self.bar is not None:
+            self.bar.set_description_str(text, refresh=False)
+            self.bar.set_postfix_str(self._left())
+        else:
+            self.say(f"{text}: {self._left()}")
+
+    def end(self, stage: Stage, seconds: float) -> None:
+        expected = self.expected.pop(stage.key, 0.0)
+        self.count += 1
+        self.passed += seconds
+        self.passed_expected += expected
+        if self.bar is not None:
+            self.bar.update(expected)
+        else:
+            self.say(f"[{self.count}/{self.total}] {stage.name}: done in {seconds:.1f} s")
+
+    def keep(self, missing: Iterable[Stage]) -> None:
+        """Takes out of the count what will not run: stages of a failed cell, or made by another process meanwhile."""
+        left = {stage.key for stage in missing}
+        for key in set(self.expected) - left:
+            gone = self.expected.pop(key)
+            self.total -= 1
+            if self.bar is not None:
+                self.bar.total -= gone
+
+    def say(self, text: str) -> None:
+        if self.bar is not None:
+            self.bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def _left(self) -> str:
+        # What was expected weighs like a minute of experience, or one short stage that took twice its second would double the rest.
+        pace = (self.passed + 60) / (self.passed_expected + 60)
+        seconds = pace * sum(self.expected.values())
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {max(seconds, 1):.0f} s left"

@@ -1,0 +1,184 @@
+r"""A grid as Markdown, LaTeX (booktabs) and CSV.
+
+What is said once is written once: cells, notes and verdicts are put into words here by one function each, and a `Style` turns words into a
+format. LaTeX needs `\usepackage{booktabs,graphicx}`.
+"""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from benchmarks.claims import Comparison, Verdict
+from benchmarks.grid import Cell, Grid, Group, Line, printed
+
+LATEX_SPECIAL = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$", "#": r"\#", "_": r"\_",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "§": r"\S{}",
+}  # fmt: skip
+CSV_HEADERS = (
+    "dataset", "row", "label", "kind", "exposure", "column", "state", "value", "low", "high", "seed_sd", "paper", "bold", "star",
+)  # fmt: skip
+VERDICT_HEADERS = ("Claim of the paper", "Source", "Closest rival", "Difference", "p (Holm)", "Verdict")
+FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # narrows a wide table, leaves a narrow one
+
+
+def _escape_latex(text: str) -> str:
+    return "".join(LATEX_SPECIAL.get(letter, letter) for letter in text)
+
+
+def _escape_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_|<>])", r"\\\1", text)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a format writes plain text, and text that stands out."""
+
+    escape: Callable[[str], str]
+    bold: str
+    italic: str
+    star: str
+    tie: str
+    """A space at which a narrow column may not break: a cell breaks before its interval, not within."""
+
+    def strong(self, text: str) -> str:
+        return self.bold.format(self.escape(text))
+
+    def reference(self, text: str) -> str:
+        return self.italic.format(self.escape(text))
+
+
+MARKDOWN = Style(_escape_markdown, bold="**{}**", italic="*{}*", star=r"\*", tie="\N{NO-BREAK SPACE}")
+LATEX = Style(_escape_latex, bold=r"\textbf{{{}}}", italic=r"\textit{{{}}}", star=r"$^{*}$", tie=" ")
+
+
+def markdown(grid: Grid) -> str:
+    """Returns the table as GitHub Markdown: table, verdicts, notes."""
+    from tabulate import tabulate
+
+    several = len(grid.groups) > 1
+    headers = _headers(grid)
+    body: list[list[str]] = []
+    for group in grid.groups:
+        if several:
+            body.append([MARKDOWN.strong(group.dataset), *[""] * (len(headers) - 1)])
+        body += [_line(line, MARKDOWN) for line in group.lines]
+    align = ["left", *["right"] * (len(headers) - 2), "left"]
+    parts = [
+        f"**{_title(grid.table.name)}.** {MARKDOWN.escape(grid.table.caption)}",
+        tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True),
+    ]
+    for group in grid.groups:
+        parts += [MARKDOWN.escape(note) for note in group.notes]
+        if group.verdicts:
+            claims = [_verdict(group, verdict, MARKDOWN) for verdict in group.verdicts]
+            align = ["left", "left", "left", "right", "right", "left"]
+            parts.append(tabulate(claims, VERDICT_HEADERS, tablefmt="pipe", colalign=align, disable_numparse=True))
+    parts += [MARKDOWN.escape(note) for note in grid.notes]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(grid: Grid) -> str:
+    """Returns the table as a LaTeX float, and one more with the verdicts of all groups."""
+    headers = _headers(grid)
+    body: list[str] = []
+    for group in grid.groups:
+        body.append(r"\midrule")
+        if len(grid.groups) > 1:
+            body += [rf"\multicolumn{{{len(headers)}}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
+        for kind in ("compared", "reference"):
+            lines = [_latex_row(_line(line, LATEX)) for line in group.lines if line.row.kind == kind]
+            body += ([r"\midrule"] if lines and kind == "reference" else []) + lines
+    notes = [note for group in grid.groups for note in group.notes] + list(grid.notes)
+    columns = "l" + "r" * (len(headers) - 2) + "l"
+    name = LATEX.escape(grid.table.name)
+    text = _latex_float(rf"\caption{{{LATEX.escape(grid.table.caption)}}}\label{{tab:{name}}}", columns, headers, body, notes)
+    if any(group.verdicts for group in grid.groups):
+        claims: list[str] = []
+        for group in grid.groups:
+            claims.append(r"\midrule")
+            if len(grid.groups) > 1:
+                claims += [rf"\multicolumn{{6}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
+            claims += [_latex_row(_verdict(group, verdict, LATEX)) for verdict in group.verdicts]
+        caption = rf"\caption{{Claims of the paper on {_title(grid.table.name)}, tested.}}\label{{tab:{name}-claims}}"
+        text += "\n" + _latex_float(caption, "lllrrl", VERDICT_HEADERS, claims, [])
+    return text
+
+
+def csv(grid: Grid) -> str:
+    """Returns one line for each cell: its address, state and numbers in percent."""
+    stream = io.StringIO()
+    writer = csv_format.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_HEADERS)
+    for group in grid.groups:
+        for line in group.lines:
+            for column, cell in zip(grid.table.columns, line.cells, strict=True):
+                numbers = (cell.value, cell.low, cell.high) if cell.state == "measured" else (None, None, None)
+                writer.writerow(
+                    [group.dataset, line.row.key, line.row.label, line.row.kind, line.exposure, column.key, cell.state]
+                    + ["" if number is None else f"{number:.4f}" for number in (*numbers, cell.spread)]
+                    + ["" if cell.reported is None else _reported(cell.reported), int(cell.bold), int(cell.star)]
+                )
+    return stream.getvalue()
+
+
+def _title(name: str) -> str:
+    return re.sub(r"(\D+)(\d+)", r"\1 \2", name).capitalize()
+
+
+def _has_paper(grid: Grid) -> bool:
+    return any(cell.reported is not None for group in grid.groups for line in group.lines for cell in line.cells)
+
+
+def _headers(grid: Grid) -> list[str]:
+    """A column of the paper's beside each of ours, named in full so that it stands on its own when read aloud or copied."""
+    return ["Method", *[text for column in grid.table.columns for text in (column.label, f"paper {column.label}")], "Sees test images"]
+
+
+def _line(line: Line, style: Style) -> list[str]:
+    label = style.escape(line.row.label) if line.row.kind == "compared" else style.reference(line.row.label)
+    cells = [text for cell in line.cells for text in (_cell(cell, style), "" if cell.reported is None else _reported(cell.reported))]
+    return [label, *cells, style.escape(line.exposure)]
+
+
+def _cell(cell: Cell, style: Style) -> str:
+    """`62.8* ± 0.4 [61.0, 64.5]`, or why there is no number."""
+    if cell.state != "measured":
+        return {"inapplicable": "-", "missing": "missing", "failed": "failed"}[cell.state]
+    value = (style.strong if cell.bold else style.escape)(printed(cell.value)) + (style.star if cell.star else "")
+    spread = "" if cell.spread is None else f" ±{style.tie}{printed(cell.spread)}"
+    return value + style.escape(f"{spread} [{printed(cell.low)},{style.tie}{printed(cell.high)}]")
+
+
+def _reported(value: float) -> str:
+    """The paper's number with the digits that it prints: below 1 percent it prints two."""
+    return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _verdict(group: Group, verdict: Verdict, style: Style) -> list[str]:
+    label = {line.row.key: line.row.label for line in group.lines}
+    claim = [style.escape(verdict.claim.text), style.escape(verdict.claim.source)]
+    if verdict.weakest is None:
+        return [*claim, "-", "-", "-", verdict.word]
+    least: Comparison = verdict.weakest
+    difference = f"{verdict.claim.column} {least.difference:+.1f} [{least.low:+.1f},{style.tie}{least.high:+.1f}]"
+    p = f"{least.p:.3f}" if least.p >= 0.001 else "< 0.001"
+    return [*claim, style.escape(label[least.worse]), style.escape(difference), style.escape(p), style.strong(verdict.word)]
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _latex_float(caption: str, columns: str, headers: Sequence[str], body: Sequence[str], notes: Sequence[str]) -> str:
+    lines = [
+        r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", caption,
+        FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row([LATEX.escape(header) for header in headers]), *body,
+        r"\bottomrule", r"\end{tabular}}",
+        *[rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {LATEX.escape(note)}}}" for note in notes], r"\end{table}",
+    ]  # fmt: skip
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,217 @@
+"""The command line: `python -m benchmarks.run COMMAND`. Imports are inside functions, so that help and mistakes are answered at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.tables import TABLES
+
+DEFAULT_DATASET, TINY_DATASET = "openmoji-scenes", "openmoji-scenes-tiny"
+
+
+class Commands(click.Group):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            from methods.registry import nearest
+
+            raise click.UsageError(f"unknown command or table {args[0]!r}: {nearest(args[0], list(self.commands))}")
+        return super().resolve_command(ctx, args)
+
+
+def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip())) if value else ()
+
+
+store_option = click.option(
+    "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar="VOKENBENCH_STORE", show_default=True, show_envvar=True,
+    help="Folder of finished stages; may be deleted at any time.",
+)  # fmt: skip
+results_option = click.option(
+    "--results", type=click.Path(path_type=Path),
+    help="Folder of tables and run summaries.  [default: results; none with --rows or --set, which make a part or a variant of a table]",
+)  # fmt: skip
+dataset_option = click.option("--dataset", "datasets", callback=names, help=f"Data sets, comma-separated.  [default: {DEFAULT_DATASET}]")
+tiny_option = click.option("--tiny", is_flag=True, help=f"Seconds instead of minutes: {TINY_DATASET}, tiny settings.")
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+def cli() -> None:
+    """Text-to-image retrieval paradigms, measured alike.
+
+    What is finished is kept: a command that was interrupted goes on where it was when it is given again.
+    """
+
+
+def table_command(name: str) -> click.Command:
+    @click.command(name, help=f"Measure {name}: train what is missing, evaluate, print and write the table.")
+    @dataset_option
+    @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+    @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
+    @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
+    @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="E.g. avg.codebook_size=256; repeatable.")
+    @click.option("--dry-run", is_flag=True, help="List the stages that are missing, and run none.")
+    @tiny_option
+    @results_option
+    @store_option
+    def command(**options: Any) -> int:
+        return run_table(name, **options)
+
+    return command
+
+
+def run_table(
+    name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...], dry_run: bool,
+    tiny: bool, results: Path | None, store: Path,
+) -> int:  # fmt: skip
+    """Returns the exit code: 1 if a cell failed."""
+    from benchmarks import campaign, overrides, tables
+    from benchmarks.grid import build_grid
+    from benchmarks.render import markdown
+    from benchmarks.stages import Store
+
+    datasets = datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,)
+    table = campaign.chosen(tables.table(name), rows)
+    plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table))
+    kept = results or (None if rows or assignments else Path("results"))
+    if kept and not dry_run:
+        campaign.writable(kept / campaign.folder_name(datasets, protocol))
+    stages = Store(store)
+    if dry_run:
+        for stage in (missing := campaign.missing(plans, stages)):
+            click.echo(f"{stage.name:12} {stage.key}  about {stages.durations.expected(stage):.0f} s")
+        total = sum(stages.durations.expected(stage) for stage in missing)
+        click.echo(f"{len(missing)} stages of {len(plans)} cells are missing, about {total / 60:.0f} min")
+        return 0
+    measured = campaign.measure(table, plans, stages)
+    if kept:
+        grid = campaign.write(table, datasets, protocol, measured, kept)
+    else:
+        grid = build_grid(table, datasets, measured.summaries, measured.failures)
+    click.echo(markdown(grid))
+    print_time(campaign.spent(measured.records, stages.made))
+    where = (
+        f"{kept / campaign.folder_name(datasets, protocol)}/{name}.md .tex .csv" if kept else "nowhere: a part or variant (see --results)"
+    )
+    click.echo(f"written: {where}")
+    return 1 if measured.failures else 0
+
+
+def print_time(lines: list[tuple[str, int, float, str]]) -> None:
+    from tabulate import tabulate
+
+    total = sum(seconds for _, _, seconds, _ in lines)
+    body = [[name, count, f"{seconds:.1f}", state] for name, count, seconds, state in lines]
+    click.echo(tabulate([*body, ["all", sum(line[1] for line in lines), f"{total:.1f}", ""]], ["stage", "runs", "seconds", "state"]) + "\n")
+
+
+@cli.command()
+@dataset_option
+@tiny_option
+@click.option("--contact-sheet", "sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG of pictures and captions.")
+@click.option("--split", default="test", show_default=True, help="Split that the contact sheet shows.")
+@store_option
+def data(datasets: tuple[str, ...], tiny: bool, sheet: Path | None, split: str, store: Path) -> None:
+    """Build data sets and say what is in them."""
+    from benchmarks.datasets import data_stage
+    from benchmarks.progress import Bar
+    from benchmarks.stages import Store
+
+    built = [data_stage(name) for name in datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,)]
+    if sheet and len(built) > 1:
+        raise ValueError("--contact-sheet shows one data set: name one with --dataset")
+    stages = Store(store)
+    stages.progress = bar = Bar(stages.plan(built), stages.durations)
+    try:
+        folders = [stages.run(stage) for stage in built]
+    finally:
+        bar.close()
+    for stage, folder in zip(built, folders, strict=True):
+        click.echo(f"{stage.config['name']}: {folder}")
+        for name, facts in stages.report(stage)["report"].items():
+            shared = facts["duplicates"]
+            click.echo(
+                f"  {name:5} {facts['images']:>7,} images {facts['captions']:>8,} captions of {facts['words']:.1f} words; "
+                f"{shared['captions']:.2%} of captions also fit another image, {shared['pictures']:.2%} of pictures come again"
+            )
+    if sheet:
+        from benchmarks.datasets.contact_sheet import contact_sheet
+
+        try:
+            click.echo(f"written: {contact_sheet(folders[0], split, sheet)}")
+        except OSError as error:
+            raise ValueError(f"cannot write {sheet} ({error.strerror}): name another file with --contact-sheet") from error
+
+
+@cli.command()
+@click.argument("name", required=False)
+def methods(name: str | None) -> None:
+    """List the methods, or the settings of one as --set takes them."""
+    from benchmarks.overrides import described
+    from methods.registry import METHODS, method_class
+
+    if name is None:
+        for method in METHODS:
+            click.echo(f"{method:18} {method_class(method)[0].paradigm}")
+    else:
+        for address, value, description in described(name):
+            click.echo(f"{address:34} {value!s:14} {description}".rstrip())
+
+
+@cli.command()
+@click.option("--from-committed", is_flag=True, required=True, help="From the run summaries under the results folder, and nothing else.")
+@results_option
+def render(from_committed: bool, results: Path | None) -> None:
+    """Write tables again from what was measured."""
+    from benchmarks import campaign, tables
+    from benchmarks.grid import build_grid
+
+    results = results or Path("results")
+    written = 0
+    for name in TABLES:
+        for path in sorted(results.glob(f"*/{name}.md")):
+            datasets, _, protocol = path.parent.name.partition("@")
+            summaries = campaign.committed(results, datasets.split("+"), protocol or campaign.DEFAULT_PROTOCOL)
+            campaign.write_grid(build_grid(tables.table(name), datasets.split("+"), summaries), campaign.writable(path.parent))
+            click.echo(f"written: {path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries")
+            written += 1
+    if not written:
+        raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
+
+
+for table_name in TABLES:
+    cli.add_command(table_command(table_name))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Returns the exit code: 0, 1 if a cell failed, 2 for what the user can put right (one line says how), 130 if interrupted."""
+    if not sys.stderr.isatty():
+        # Bars of stages draw themselves anew ten times a second, which in a log file is megabytes; lines say enough there.
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    try:
+        return cli.main(arguments, prog_name="python -m benchmarks.run", standalone_mode=False) or 0
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; finished stages are kept, run the same command to go on", err=True)
+        return 130
+    except click.NoSuchOption as error:
+        from methods.registry import nearest
+
+        options = [option for parameter in error.ctx.command.get_params(error.ctx) for option in parameter.opts] if error.ctx else []
+        return _mistake(f"unknown option {error.option_name!r}: {nearest(error.option_name, options)}")
+    except click.ClickException as error:
+        return _mistake(error.format_message())
+    except ValueError as error:
+        return _mistake(str(error))
+
+
+def _mistake(message: str) -> int:
+    click.echo(f"vokenbench: {' '.join(message.split())}", err=True)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

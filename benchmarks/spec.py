@@ -1,0 +1,70 @@
+"""What a table is: rows, columns, the paper's numbers and the paper's claims, as data without logic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A metric of a ranking. `key` addresses it everywhere, e.g. `R@5`; `k` is its cut-off."""
+
+    key: str
+    label: str
+    k: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method with overrides. `key` addresses it everywhere.
+
+    A `compared` row competes for bold type and the star; a `reference` row stands below a rule, as context. A row that only one family
+    of data sets can have (`only`, the start of their names) is left out elsewhere.
+    """
+
+    key: str
+    label: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    knobs: Mapping[str, Any] = field(default_factory=dict)
+    kind: Literal["compared", "reference"] = "compared"
+    only: str = ""
+
+    def applies_to(self, dataset: str) -> bool:
+        return dataset.startswith(self.only)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """An ordering that the paper states: row `better` beats every row of `worse`, on R@1 unless `column` says otherwise."""
+
+    key: str
+    text: str
+    source: str
+    better: str
+    worse: Sequence[str]
+    column: str = "R@1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table of the paper.
+
+    Args:
+        reported: the paper's numbers, {paper's data set: {row key: one value per column, None where the paper prints none}}.
+    """
+
+    name: str
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    reported: Mapping[str, Mapping[str, Sequence[float | None]]]
+    claims: Sequence[Claim] = ()
+
+    def row(self, key: str) -> Row:
+        return next(row for row in self.rows if row.key == key)
+
+
+RECALL = tuple(Column(key=f"R@{k}", label=f"R@{k}", k=k) for k in (1, 5, 10))

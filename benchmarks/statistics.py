@@ -1,0 +1,124 @@
+"""Intervals and tests for per-query values whose queries come in clusters: the captions of one image move together.
+
+S series of values that are resampled together, Q queries, C clusters, R resamples, B resamples in a block.
+
+Resampling a cluster is weighting its sum, so that one matrix product serves every series of a table at once. This stands in place of
+`scipy.stats.bootstrap` and `permutation_test`, which the tests hold it against: they take seconds where a table may take tenths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+LEVEL = 0.95
+BOOTSTRAP_RESAMPLES = 2000
+RANDOMISATION_RESAMPLES = 9999
+SEED = 0
+"""Seed of every generator that a printed number comes from; a fresh generator per data set, so that rows and tables do not disturb
+each other's numbers."""
+
+BLOCK = 4_000_000  # numbers drawn at a time: 32 MB of float64
+
+
+def intervals(
+    values_SQ: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, level: float = LEVEL, resamples: int = BOOTSTRAP_RESAMPLES
+) -> np.ndarray:
+    """Returns percentile bootstrap intervals (S, 2) of the mean over queries, clusters drawn with replacement.
+
+    Every series sees the same draws: its interval does not depend on which others there are. Clusters of unequal size make the mean a
+    ratio of two random sums, and it is bootstrapped as that.
+
+    Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, chapters 3.8 and 5.3.
+    """
+    sums_SC, sizes_C = _cluster(values_SQ, clusters_Q)
+    weighed = np.vstack([sums_SC, sizes_C]).T
+
+    def totals(count: int) -> np.ndarray:
+        drawn_BC = rng.integers(len(sizes_C), size=(count, len(sizes_C)))
+        offsets_B1 = len(sizes_C) * np.arange(count)[:, None]
+        times = np.bincount((drawn_BC + offsets_B1).ravel(), minlength=drawn_BC.size)
+        return times.reshape(drawn_BC.shape).astype(np.float64) @ weighed
+
+    totals_RS = _in_blocks(totals, resamples, len(sizes_C))
+    means_RS = totals_RS[:, :-1] / totals_RS[:, -1:]
+    return np.quantile(means_RS, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+
+
+def interval(
+    values_Q: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, level: float = LEVEL, resamples: int = BOOTSTRAP_RESAMPLES
+) -> tuple[float, float]:
+    """Returns (low, high) of one series; see `intervals`."""
+    low, high = intervals(values_Q[None], clusters_Q, rng, level, resamples)[0]
+    return float(low), float(high)
+
+
+def difference_interval(
+    a_Q: np.ndarray, b_Q: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, level: float = LEVEL,
+    resamples: int = BOOTSTRAP_RESAMPLES,
+) -> tuple[float, float]:  # fmt: skip
+    """Returns (low, high) of the mean of a - b, paired by query."""
+    return interval(a_Q - b_Q, clusters_Q, rng, level, resamples)
+
+
+def randomisation_tests(
+    differences_SQ: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, resamples: int = RANDOMISATION_RESAMPLES
+) -> np.ndarray:
+    """Returns two-sided p values (S,) of paired differences: a cluster's difference is as likely to have the other sign.
+
+    Both of a pair swap places for all queries of an image at once. p counts the observed arrangement, so that it is never 0.
+
+    Source: Smucker, Allan and Carterette, A comparison of statistical significance tests for IR evaluation, CIKM 2007.
+    """
+    sums_SC, sizes_C = _cluster(differences_SQ, clusters_Q)
+    observed_S = np.abs(sums_SC.sum(axis=1))
+
+    def as_extreme(count: int) -> np.ndarray:
+        bits_BC = rng.integers(256, size=(count, -(-len(sizes_C) // 8)), dtype=np.uint8)
+        signs_BC = 1 - 2 * np.unpackbits(bits_BC, axis=1, count=len(sizes_C)).astype(np.float64)
+        # Sums that are equal but for rounding must count as equal: hits are fifths and the like, and exact ties are common.
+        return np.abs(signs_BC @ sums_SC.T) >= observed_S - 1e-9
+
+    return (1 + _in_blocks(as_extreme, resamples, len(sizes_C)).sum(axis=0)) / (1 + resamples)
+
+
+def randomisation_test(
+    a_Q: np.ndarray, b_Q: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, resamples: int = RANDOMISATION_RESAMPLES
+) -> float:
+    """Returns the two-sided p value of a against b; see `randomisation_tests`."""
+    return float(randomisation_tests((a_Q - b_Q)[None], clusters_Q, rng, resamples)[0])
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns Holm's adjusted p values, in the order given.
+
+    Example: [0.01, 0.04, 0.03] gives [0.03, 0.06, 0.06].
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics, 1979.
+    """
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return adjusted.tolist()
+
+
+def seed_spread(values: Sequence[float]) -> float | None:
+    """Returns the sample standard deviation over seeds, or None of a single seed."""
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _cluster(values_SQ: np.ndarray, clusters_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each cluster's sums (S, C) and sizes (C,)."""
+    if values_SQ.shape[1] != len(clusters_Q) or not len(clusters_Q):
+        raise ValueError(f"{values_SQ.shape[1]} values for {len(clusters_Q)} queries: there must be one for each, and at least one")
+    _, cluster_Q = np.unique(clusters_Q, return_inverse=True)
+    sums_SC = np.stack([np.bincount(cluster_Q, weights=values_Q) for values_Q in values_SQ])
+    return sums_SC, np.bincount(cluster_Q)
+
+
+def _in_blocks(draw: Callable[[int], np.ndarray], resamples: int, clusters: int) -> np.ndarray:
+    """Returns the rows of `draw(count)` for `resamples` rows, few enough at a time to stay in tens of megabytes."""
+    block = max(1, BLOCK // clusters)
+    return np.concatenate([draw(min(block, resamples - start)) for start in range(0, resamples, block)])

@@ -1,0 +1,28 @@
+"""The tables by name. Listing imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.spec import Table
+
+TABLES = {
+    # name: "module:constant"
+    "table1": "benchmarks.tables.table1:TABLE1",
+}
+
+
+def table(name: str) -> Table:
+    """Returns a table.
+
+    Raises:
+        ValueError: if there is no such table; lists those there are.
+    """
+    if name not in TABLES:
+        from methods.registry import nearest
+
+        raise ValueError(f"unknown table {name!r}: {nearest(name, list(TABLES))}")
+    module, _, constant = TABLES[name].partition(":")
+    return getattr(importlib.import_module(module), constant)

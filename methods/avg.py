@@ -1,0 +1,68 @@
+"""AVG: image tokens by the cross-modal aligned tokenizer, written by a generator with discriminative training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from avg.settings import GeneratorSettings, Settings, TokenizerSettings
+from methods.data import Exposure, Gallery
+from methods.encoder import EncoderSettings, encoder_inputs, encoder_stages
+from methods.generative import GenerativeRetriever
+from methods.stage import Stage
+
+
+class TokenizedSettings(Settings):
+    """Encoder, tokenizer and generator."""
+
+    encoder: EncoderSettings = EncoderSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    generator: GeneratorSettings = GeneratorSettings()
+    seed: int = 0
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {"encoder": EncoderSettings.tiny(), "tokenizer": TokenizerSettings.tiny(), "generator": GeneratorSettings.tiny()}
+
+
+class TokenizedRetriever(GenerativeRetriever):
+    """Images have the codes that a residual quantiser gives to their vectors; nothing of the gallery is seen in training."""
+
+    config: TokenizedSettings
+
+    def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
+        seed, stages = self.config.seed, encoder_stages(self.config.encoder, data)
+        tokenizer = Stage(
+            "tokenizer",
+            "methods.tokens:train",
+            {**self.config.tokenizer.model_dump(mode="json"), "seed": seed},
+            {"features": stages["features"]},
+        )
+        codes = Stage("codes", "methods.tokens:codes", {}, {"features": stages["features"], "tokenizer": tokenizer})
+        generator = Stage(
+            "generator",
+            "methods.training:train",
+            {"generator": {**self.config.generator.model_dump(mode="json"), "seed": seed}, "pictures_of": []},
+            {**encoder_inputs(stages), "codes": codes},
+        )
+        return {"encoder": stages["encoder"], "features": stages["features"], "tokenizer": tokenizer, "generator": generator}
+
+    def _load_parts(self) -> None:
+        from avg.tokenizer import Tokenizer
+
+        super()._load_parts()
+        self.tokenizer = Tokenizer.load(self.parts["tokenizer"])
+
+    def identifiers(self, gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:
+        from methods.features import image_features
+        from methods.tokens import flat_codes
+
+        vectors_ND = image_features(self.parts["features"], self.parts["encoder"], gallery)
+        return flat_codes(self.tokenizer, vectors_ND), np.arange(len(gallery))
+
+
+class AVG(TokenizedRetriever):
+    """The paper's method (§3)."""
+
+    Config = TokenizedSettings

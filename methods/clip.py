@@ -1,0 +1,49 @@
+"""CLIP: the two-tower row, and the encoder that AVG and IRGen start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from avg.settings import Settings
+from methods.data import Exposure, Gallery
+from methods.dense import DenseRetriever, unit
+from methods.encoder import EncoderSettings, encoder_stages
+from methods.stage import Stage
+
+
+class CLIPSettings(Settings):
+    """Its encoder."""
+
+    encoder: EncoderSettings = EncoderSettings()
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {"encoder": EncoderSettings.tiny()}
+
+
+class CLIP(DenseRetriever):
+    """Cosine of the two towers' projected vectors (Radford et al. 2021)."""
+
+    paradigm = "two-tower"
+    Config = CLIPSettings
+    config: CLIPSettings
+
+    def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
+        stages = encoder_stages(self.config.encoder, data)
+        return {"encoder": stages["encoder"], "features": stages["features"]}
+
+    def _load_parts(self) -> None:
+        from baselines.clip import CLIP as Towers
+
+        self.towers = Towers(self.parts["encoder"])
+
+    def image_vectors(self, gallery: Gallery) -> np.ndarray:
+        from methods.features import image_features
+
+        return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
+
+    def encode(self, queries: Sequence[str]) -> np.ndarray:
+        return unit(self.towers.text_states(queries).feats_QD.numpy())

@@ -1,0 +1,164 @@
+"""What a data set is to a method: pictures, captions, and which picture each caption describes.
+
+N images, Q captions (queries).
+
+On disk a data set is one folder, whatever it was made from:
+
+    dataset.json            {"name", "pictures": "pictures.zip" or a folder, "splits": {name: {"images", "captions"}}}
+    train.json val.json …   {"image_ids", "files", "captions", "caption_image_ids"}
+    pictures.zip            members named in "files" (stored, not compressed), or nothing where "pictures" is a folder
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class Pictures(Sequence["Image"]):
+    """Returns pictures by row as RGB PIL images, decoded when asked for.
+
+    Args:
+        root: a folder, or a zip file whose members are the pictures.
+        files: N names relative to `root`.
+
+    Raises:
+        ValueError: on access, when a picture is missing or cannot be decoded; the message names the file.
+    """
+
+    def __init__(self, root: Path, files: Sequence[str]):
+        self.root = Path(root)
+        self.files = tuple(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row):  # type: ignore[no-untyped-def, override]
+        if isinstance(row, slice):
+            return Pictures(self.root, self.files[row])
+        from PIL import Image, UnidentifiedImageError
+
+        name = self.files[row]
+        try:
+            with Image.open(io.BytesIO(self._read(name))) as picture:
+                return picture.convert("RGB")
+        except (UnidentifiedImageError, OSError, KeyError) as error:
+            raise ValueError(f"picture {name} in {self.root} cannot be read: {error}") from error
+
+    def __iter__(self) -> Iterator[Image]:
+        return (self[row] for row in range(len(self)))
+
+    def _read(self, name: str) -> bytes:
+        if self.root.suffix == ".zip":
+            return self._archive.read(name)
+        return (self.root / name).read_bytes()
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self.root)
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The N images that a retriever ranks: ids and pictures, never captions.
+
+    `source` names where the pictures come from (data folder and split), so that features extracted once are found again;
+    None means that nothing is known about them and they are encoded when the index is built.
+    """
+
+    image_ids_N: np.ndarray
+    pictures: Sequence[Image]
+    source: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.image_ids_N) != len(self.pictures):
+            raise ValueError(f"{len(self.image_ids_N)} image ids for {len(self.pictures)} pictures")
+        if len(np.unique(self.image_ids_N)) != len(self.image_ids_N):
+            raise ValueError("a gallery's image ids must be unique")
+
+    def __len__(self) -> int:
+        return len(self.image_ids_N)
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of a data set: N pictures with their ids, Q captions with the id of the picture each describes."""
+
+    name: str
+    folder: Path
+    image_ids_N: np.ndarray
+    pictures: Pictures
+    captions: tuple[str, ...]
+    caption_image_ids_Q: np.ndarray
+
+    def gallery(self) -> Gallery:
+        return Gallery(self.image_ids_N, self.pictures, source=(str(self.folder.resolve()), self.name))
+
+    @cached_property
+    def caption_rows_Q(self) -> np.ndarray:
+        """Row in `image_ids_N` of the picture that each caption describes."""
+        order_N = np.argsort(self.image_ids_N)
+        rows_Q = order_N[np.searchsorted(self.image_ids_N, self.caption_image_ids_Q, sorter=order_N)]
+        assert (self.image_ids_N[rows_Q] == self.caption_image_ids_Q).all(), "a caption names an unknown image"
+        return rows_Q
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data folder in the layout at the top of this file. Image ids are unique across its splits."""
+
+    folder: Path
+
+    @cached_property
+    def info(self) -> dict:
+        path = self.folder / "dataset.json"
+        if not path.is_file():
+            raise ValueError(f"{self.folder} is not a data folder: dataset.json is missing")
+        return json.loads(path.read_text())
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.info["splits"])
+
+    def split(self, name: str) -> Split:
+        if name not in self.splits:
+            raise ValueError(f"data set {self.info['name']} has no split {name!r}; it has {', '.join(self.splits)}")
+        table = json.loads((self.folder / f"{name}.json").read_text())
+        return Split(
+            name=name,
+            folder=self.folder,
+            image_ids_N=np.asarray(table["image_ids"], dtype=np.int64),
+            pictures=Pictures(self.folder / self.info["pictures"], table["files"]),
+            captions=tuple(table["captions"]),
+            caption_image_ids_Q=np.asarray(table["caption_image_ids"], dtype=np.int64),
+        )
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What the protocol lets a method see of galleries before any query comes.
+
+    Args:
+        images: splits besides train whose pictures training may see (`image-to-id`).
+        pseudo_queries: splits for whose pictures made-up captions may be used; true captions never are.
+    """
+
+    images: tuple[str, ...] = ()
+    pseudo_queries: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """`none`, `image-to-id`, `pseudo-queries` or both, as printed under a table."""
+        seen = (["image-to-id"] if self.images else []) + (["pseudo-queries"] if self.pseudo_queries else [])
+        return " + ".join(seen) or "none"

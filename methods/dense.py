@@ -1,0 +1,52 @@
+"""The two-tower machine: one vector an image, one a query, one matrix product.
+
+Q queries, N images, D width.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from methods.data import Gallery
+from methods.retriever import Ranking, Retriever, SearchKnobs
+
+
+class DenseRetriever(Retriever):
+    """Ranks by the inner product of float32 vectors. Equal scores are a tie: identical pictures have identical vectors."""
+
+    @abstractmethod
+    def image_vectors(self, gallery: Gallery) -> np.ndarray:
+        """Returns the vectors to index, (N, D)."""
+
+    @abstractmethod
+    def encode(self, queries: Sequence[str]) -> np.ndarray:
+        """Returns the vectors of Q queries, (Q, D)."""
+
+    def build(self, gallery: Gallery) -> None:
+        self.ids_N, self.vectors_ND = gallery.image_ids_N, self.image_vectors(gallery).astype(np.float32)
+
+    def index(self) -> dict[str, np.ndarray]:
+        return {"ids_N": self.ids_N, "vectors_ND": self.vectors_ND}
+
+    def use_index(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.ids_N, self.vectors_ND = arrays["ids_N"], arrays["vectors_ND"]
+
+    def search(self, encoded: np.ndarray, k: int, knobs: SearchKnobs) -> Ranking:
+        scores_QN = encoded.astype(np.float32) @ self.vectors_ND.T
+        kth_Q = np.partition(scores_QN, -min(k, len(self.ids_N)), axis=1)[:, -min(k, len(self.ids_N))]
+        rows = []
+        for scores_N, kth in zip(scores_QN, kth_Q, strict=True):
+            # all that ties with the k-th belongs to the last group
+            kept = np.flatnonzero(scores_N >= kth)
+            kept = kept[np.argsort(-scores_N[kept], kind="stable")]
+            scores = scores_N[kept]
+            rows.append((self.ids_N[kept], scores, np.cumsum(np.r_[False, np.diff(scores) != 0])))
+        return Ranking.from_rows(rows, k)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Returns vectors scaled to length 1."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)

@@ -1,0 +1,189 @@
+"""Frozen features, extracted once: picture vectors, caption vectors and caption token states of every split.
+
+N images, Q captions, D joint width, H trunk width, T tokens of all captions laid end to end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import get_cosine_schedule_with_warmup
+
+from baselines.clip import CLIP, contrastive_loss, save_default
+from methods.data import Dataset, Gallery
+from methods.encoder import EncoderSettings
+
+TEXT_BATCH = 256
+
+
+@dataclass(frozen=True)
+class PackedStates:
+    """Token states of Q captions laid end to end, so that no padding is stored or read.
+
+    Args:
+        states_TH: bfloat16 states of all tokens.
+        start_Q1: (Q + 1,) where each caption begins.
+    """
+
+    states_TH: Tensor
+    start_Q1: Tensor
+
+    def take(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the states of some captions, zero-padded to the longest, and their mask: (B, T, H), (B, T)."""
+        start_B, length_B = self.start_Q1[rows_B], self.start_Q1[rows_B + 1] - self.start_Q1[rows_B]
+        offset_T = torch.arange(int(length_B.max()))
+        mask_BT = offset_T < length_B[:, None]
+        where_BT = torch.where(mask_BT, start_B[:, None] + offset_T, start_B[:, None])
+        return self.states_TH[where_BT] * mask_BT[..., None], mask_BT
+
+
+@dataclass(frozen=True)
+class SplitFeatures:
+    """Features of one split.
+
+    Args:
+        images_ND, texts_QD: projected vectors, float32, not normalised.
+        image_ids_N, caption_rows_Q: which image, and which row of it each caption describes.
+        states: token states of the captions.
+    """
+
+    images_ND: np.ndarray
+    texts_QD: np.ndarray
+    image_ids_N: np.ndarray
+    caption_rows_Q: np.ndarray
+    states: PackedStates
+
+
+def load_split(trunks: Path, features: Path, split: str) -> SplitFeatures:
+    """Returns the features of a split from the folders of the stages `trunks` and `features`."""
+    packed = load_file(trunks / f"{split}-states.safetensors")
+    with np.load(features / f"{split}.npz", allow_pickle=False) as stored:
+        return SplitFeatures(
+            **{name: stored[name] for name in ("images_ND", "texts_QD", "image_ids_N", "caption_rows_Q")},
+            states=PackedStates(packed["states_TH"], packed["start_Q1"]),
+        )
+
+
+def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarray:
+    """Returns the projected vectors of a gallery, (N, D): from the cache where its pictures are a cached split's, else encoded now."""
+    if gallery.source is not None:
+        folder, split = gallery.source
+        cached = features / f"{split}.npz"
+        if cached.is_file() and (features / "data.txt").read_text() == folder:
+            with np.load(cached, allow_pickle=False) as stored:
+                order = np.argsort(stored["image_ids_N"])
+                rows_N = order[np.searchsorted(stored["image_ids_N"], gallery.image_ids_N, sorter=order)]
+                return stored["images_ND"][rows_N]
+    return CLIP(encoder).picture_feats(gallery.pictures, len(gallery))
+
+
+def extract_trunks(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Stage: what the frozen towers say of every split, before any projection: (N, H) pictures, packed (T, H) token states."""
+    save_default(out / "towers", **config)
+    clip = CLIP(out / "towers")
+    report = {}
+    data = Dataset(inputs["data"])
+    for name in data.splits:
+        split = data.split(name)
+        pictures_NH = clip.picture_trunks(split.pictures, len(split.pictures))
+        states_TH, start_Q1 = pack_states(clip, split.captions)
+        np.savez(
+            out / f"{name}-pictures.npz",
+            pictures_NH=pictures_NH,
+            image_ids_N=split.image_ids_N,
+            caption_rows_Q=split.caption_rows_Q,
+        )
+        save_file({"states_TH": states_TH, "start_Q1": start_Q1}, out / f"{name}-states.safetensors")
+        report[name] = {"pictures": len(pictures_NH), "captions": len(split.captions), "tokens": len(states_TH)}
+    return report
+
+
+def pack_states(clip: CLIP, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Returns the token states of captions laid end to end, bfloat16 (T, H), and where each begins, (Q + 1,)."""
+    # captions of like length go together, so that little padding is computed
+    order = sorted(range(len(captions)), key=lambda row: len(captions[row]))
+    found: list[Tensor] = [torch.empty(0)] * len(captions)
+    for first in tqdm(range(0, len(order), TEXT_BATCH), desc="captions", unit="batch", leave=False):
+        rows = order[first : first + TEXT_BATCH]
+        encoded = clip.text_states([captions[row] for row in rows])
+        for row, states_TH, mask_T in zip(rows, encoded.states_QTH.bfloat16(), encoded.mask_QT, strict=True):
+            found[row] = states_TH[mask_T]
+    lengths_Q = torch.tensor([len(states) for states in found])
+    return torch.cat(found), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)])
+
+
+def mean_states(states: PackedStates, chunk: int = 4096) -> Tensor:
+    """Returns the mean over each caption's tokens, float32 (Q, H): what the text tower's mean pooling hands to its projection."""
+    parts = []
+    for rows_B in torch.arange(len(states.start_Q1) - 1).split(chunk):
+        padded_BTH, mask_BT = states.take(rows_B)
+        parts.append(padded_BTH.float().sum(1) / mask_BT.sum(1, keepdim=True))
+    return torch.cat(parts)
+
+
+def _trunk_split(trunks: Path, split: str) -> tuple[Tensor, Tensor, Tensor]:
+    packed = load_file(trunks / f"{split}-states.safetensors")
+    with np.load(trunks / f"{split}-pictures.npz", allow_pickle=False) as stored:
+        pictures_NH, rows_Q = torch.from_numpy(stored["pictures_NH"]), torch.from_numpy(stored["caption_rows_Q"])
+    return pictures_NH, mean_states(PackedStates(packed["states_TH"], packed["start_Q1"])), rows_Q
+
+
+def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Stage: an open_clip folder whose projections are trained contrastively on train; the epoch is chosen by R@1 on val."""
+    settings = EncoderSettings(**config)
+    torch.manual_seed(settings.seed)
+    shape = settings.model_dump(include={"embed_dim", "image_size", "context_length"})
+    save_default(out, **shape)
+    model = CLIP(out).model
+    image_head, text_head = model.visual.head, model.text.proj
+    scale = nn.Parameter(model.logit_scale.detach().clone())
+    parameters = [*image_head.parameters(), *text_head.parameters(), scale]
+    for parameter in parameters:
+        parameter.requires_grad_(True)
+    pictures_NH, texts_QH, rows_Q = _trunk_split(inputs["trunks"], "train")
+    val_NH, val_QH, val_rows_Q = _trunk_split(inputs["trunks"], "val")
+    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    steps = -(-len(texts_QH) // settings.batch) * settings.epochs
+    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+    curve, best, kept = [], -1.0, {}
+    for _ in tqdm(range(settings.epochs), desc="encoder", unit="epoch", leave=False):
+        for rows_B in torch.randperm(len(texts_QH)).split(settings.batch):
+            images_BD = image_head(nn.functional.dropout(pictures_NH[rows_Q[rows_B]], settings.dropout))
+            texts_BD = text_head(nn.functional.dropout(texts_QH[rows_B], settings.dropout))
+            loss = contrastive_loss(images_BD, texts_BD, scale.exp(), rows_Q[rows_B])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        with torch.inference_mode():
+            val_ND, val_QD = (nn.functional.normalize(head(x), dim=-1) for head, x in ((image_head, val_NH), (text_head, val_QH)))
+            recall = float(((val_QD @ val_ND.T).argmax(1) == val_rows_Q).float().mean()) * 100
+        curve.append(round(recall, 2))
+        if recall > best:
+            heads = {"visual.head": image_head, "text.proj": text_head}
+            kept = {f"{name}.{key}": value.clone() for name, head in heads.items() for key, value in head.state_dict().items()}
+            best, kept["logit_scale"] = recall, scale.detach().clone()
+    save_default(out, **shape, heads=kept)
+    return {"val R@1 by epoch": curve, "val R@1": round(best, 2)}
+
+
+@torch.inference_mode()
+def project(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Stage: projected vectors of every split, from the towers' frozen outputs: the towers need not run a second time."""
+    model = CLIP(inputs["encoder"]).model
+    for name in Dataset(inputs["data"]).splits:
+        pictures_NH, texts_QH, rows_Q = _trunk_split(inputs["trunks"], name)
+        with np.load(inputs["trunks"] / f"{name}-pictures.npz", allow_pickle=False) as stored:
+            image_ids_N = stored["image_ids_N"]
+        images_ND, texts_QD = model.visual.head(pictures_NH).numpy(), model.text.proj(texts_QH).numpy()
+        np.savez(out / f"{name}.npz", images_ND=images_ND, texts_QD=texts_QD, image_ids_N=image_ids_N, caption_rows_Q=rows_Q.numpy())
+    (out / "data.txt").write_text(str(inputs["data"].resolve()))
+    return {}

@@ -1,0 +1,89 @@
+"""The generative machine: images have identifiers, a generator writes those of a query, a beam over the gallery's prefix index ranks them.
+
+Q queries, N images, X identifiers of the gallery's images (an image may have several), L identifier length, M beams.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from avg.settings import Settings
+from methods.data import Gallery
+from methods.retriever import Ranking, Retriever, SearchKnobs
+
+
+class GenerativeRetriever(Retriever):
+    """Ranks by the summed log-probability of identifiers. AVG, GRACE and IRGen differ in codes and training only.
+
+    Images under one code are a tie; so are codes of equal score. The parts `encoder` and `generator` are common to all.
+    """
+
+    paradigm = "generative"
+    config: Settings
+
+    @abstractmethod
+    def identifiers(self, gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:
+        """Returns codes (X, L), padded with -1, and the gallery row of the image that each belongs to, (X,)."""
+
+    def _load_parts(self) -> None:
+        from avg.generator import Generator
+        from baselines.clip import CLIP
+
+        self.towers, self.generator = CLIP(self.parts["encoder"]), Generator.load(self.parts["generator"])
+
+    def build(self, gallery: Gallery) -> None:
+        codes_XL, rows_X = self.identifiers(gallery)
+        self.use_index({"ids_N": gallery.image_ids_N, "codes_XL": codes_XL, "rows_X": rows_X})
+
+    def index(self) -> dict[str, np.ndarray]:
+        return dict(self._arrays)
+
+    def use_index(self, arrays: Mapping[str, np.ndarray]) -> None:
+        from methods.beam import DeviceTrie
+        from methods.trie import Trie
+
+        self._arrays = dict(arrays)
+        trie = Trie.build(arrays["codes_XL"])
+        code_X = trie.rows_of(arrays["codes_XL"])
+        order_X = np.lexsort((arrays["rows_X"], code_X))
+        # the images of code c, in gallery order, are rows_X[start_C1[c] : start_C1[c + 1]]
+        self._rows_X = arrays["rows_X"][order_X]
+        self._start_C1 = np.r_[0, np.cumsum(np.bincount(code_X, minlength=len(trie.identifiers_NL)))]
+        self._trie = DeviceTrie(trie)
+
+    def encode(self, queries: Sequence[str]):  # type: ignore[no-untyped-def]
+        return self.towers.text_states(queries)
+
+    def search(self, encoded, k: int, knobs: SearchKnobs) -> Ranking:  # type: ignore[no-untyped-def]
+        import torch
+
+        from methods.beam import beam_search
+
+        with torch.inference_mode():
+            source = self.generator.text_source(encoded.states_QTH, encoded.mask_QT, encoded.feats_QD)
+            logits_QV, state = self.generator.start(source)
+            found = beam_search(logits_QV, lambda parents, tokens: self.generator.step(state, parents, tokens), self._trie, knobs.beam)
+        return self.rank_codes(found[0].numpy(), found[1].float().numpy(), k)
+
+    def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:
+        """Returns the images of ranked codes: the best code of an image counts, images of one code or of equal scores are tied."""
+        ids_N, rows = self._arrays["ids_N"], []
+        for codes_M, scores_M in zip(codes_QM, scores_QM, strict=True):
+            seen: set[int] = set()
+            images: list[int] = []
+            scores: list[float] = []
+            for code, score in zip(codes_M.tolist(), scores_M.tolist(), strict=True):
+                if code < 0 or (len(images) >= k and score != scores[-1]):
+                    break
+                for row in self._rows_X[self._start_C1[code] : self._start_C1[code + 1]].tolist():
+                    if row not in seen:
+                        seen.add(row)
+                        images.append(row)
+                        scores.append(score)
+            group = np.cumsum(np.r_[False, np.diff(scores) != 0]) if images else np.empty(0)
+            order = np.lexsort((images, group))
+            rows.append((ids_N[np.asarray(images, np.int64)[order]], np.asarray(scores)[order], group[order]))
+        return Ranking.from_rows(rows, k)

@@ -1,0 +1,79 @@
+"""GRACE: images have predefined identifiers, and the generator memorises picture -> identifier besides caption -> identifier.
+
+Learning picture -> identifier *is* GRACE's indexing: it sees the gallery's pictures under every protocol, never their captions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from avg.settings import GeneratorSettings, Settings
+from methods.data import Exposure, Gallery
+from methods.encoder import EncoderSettings, encoder_inputs, encoder_stages
+from methods.generative import GenerativeRetriever
+from methods.stage import Stage
+
+GENERATOR = GeneratorSettings(discriminative="none", copy_codebook=False)
+
+
+class GRACESettings(Settings):
+    """Encoder, identifiers and generator."""
+
+    encoder: EncoderSettings = EncoderSettings()
+    generator: GeneratorSettings = GENERATOR
+    identifier: Literal["numeric", "string", "semantic", "structured"] = "structured"
+    branches: int = Field(30, gt=1, description="k of the hierarchical k-means")
+    leaf: int = Field(30, gt=1, description="images of a cluster that is enumerated rather than divided")
+    pseudo_queries: int = Field(5, gt=0, description="semantic: made-up captions of an image that has none to show")
+    seed: int = 0
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {"encoder": EncoderSettings.tiny(), "generator": GeneratorSettings.tiny()}
+
+
+class GRACE(GenerativeRetriever):
+    """GRACE's identifiers with this suite's generator (Li et al. 2024)."""
+
+    Config = GRACESettings
+    config: GRACESettings
+    exposed_to_gallery = True
+
+    def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
+        config, stages = self.config, encoder_stages(self.config.encoder, data)
+        codes = Stage(
+            "codes",
+            "methods.grace_codes:assign",
+            {**config.model_dump(mode="json", exclude={"encoder", "generator"}), "exposed": list(exposure.images)},
+            {"data": data, "encoder": stages["encoder"], "features": stages["features"]},
+        )
+        generator = Stage(
+            "generator",
+            "methods.training:train",
+            {
+                "generator": {**config.generator.model_dump(mode="json"), "seed": config.seed},
+                "pictures_of": ["train", *exposure.images],
+            },
+            {**encoder_inputs(stages), "codes": codes},
+        )
+        return {"encoder": stages["encoder"], "codes": codes, "generator": generator}
+
+    def _load_parts(self) -> None:
+        super()._load_parts()
+        with np.load(self.parts["codes"] / "codes.npz", allow_pickle=False) as stored:
+            self.codes_XL, self.image_ids_X = stored["codes_XL"], stored["image_ids_X"]
+
+    def identifiers(self, gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:
+        row_of = {int(image): row for row, image in enumerate(gallery.image_ids_N)}
+        kept_X = np.isin(self.image_ids_X, gallery.image_ids_N)
+        missing = np.setdiff1d(gallery.image_ids_N, self.image_ids_X)
+        if len(missing):
+            raise ValueError(
+                f"GRACE has no identifier for image {missing[0]} and {len(missing) - 1} more: fit it with them in its exposure"
+            )
+        rows_X = np.array([row_of[int(image)] for image in self.image_ids_X[kept_X]])
+        codes_XL = self.codes_XL[kept_X]
+        return codes_XL[:, : (codes_XL >= 0).sum(1).max()], rows_X

@@ -1,0 +1,61 @@
+"""GRACE's atomic identifiers: one class an image. A two-tower model in disguise, so no generative baseline and not in Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from avg.settings import Settings
+from methods.data import Exposure, Gallery
+from methods.dense import DenseRetriever, unit
+from methods.encoder import EncoderSettings, encoder_stages
+from methods.stage import Stage
+
+
+class AtomicSettings(Settings):
+    """Encoder and the linear classifier over all images."""
+
+    encoder: EncoderSettings = EncoderSettings()
+    epochs: int = Field(3, gt=0)
+    batch: int = Field(512, gt=0)
+    learning_rate: float = Field(1e-3, gt=0)
+    seed: int = 0
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {"encoder": EncoderSettings.tiny(), "epochs": 1, "batch": 64}
+
+
+class GRACEAtomic(DenseRetriever):
+    """Class weights start as the frozen picture vectors and are trained as the images' classes (facts of GRACE's release)."""
+
+    paradigm = "two-tower"
+    Config = AtomicSettings
+    config: AtomicSettings
+    exposed_to_gallery = True
+
+    def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
+        stages = encoder_stages(self.config.encoder, data)
+        config = {**self.config.model_dump(mode="json", exclude={"encoder"}), "exposed": list(exposure.images)}
+        atomic = Stage("atomic", "methods.atomic_training:train", config, {"features": stages["features"]})
+        return {"encoder": stages["encoder"], "atomic": atomic}
+
+    def _load_parts(self) -> None:
+        from baselines.clip import CLIP
+
+        self.towers = CLIP(self.parts["encoder"])
+        with np.load(self.parts["atomic"] / "atomic.npz", allow_pickle=False) as stored:
+            self.classes_ND, self.image_ids_N, self.projection_DD = stored["classes_ND"], stored["image_ids_N"], stored["projection_DD"]
+
+    def image_vectors(self, gallery: Gallery) -> np.ndarray:
+        row_of = {int(image): row for row, image in enumerate(self.image_ids_N)}
+        missing = [int(image) for image in gallery.image_ids_N if int(image) not in row_of]
+        if missing:
+            raise ValueError(f"GRACE has no class for image {missing[0]} and {len(missing) - 1} more: fit it with them in its exposure")
+        return self.classes_ND[[row_of[int(image)] for image in gallery.image_ids_N]]
+
+    def encode(self, queries: Sequence[str]) -> np.ndarray:
+        return unit(self.towers.text_states(queries).feats_QD.numpy()) @ self.projection_DD

@@ -1,0 +1,80 @@
+"""Every method by name. Listing needs none of their imports."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from methods.retriever import Retriever
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    # name: ("module:class", configuration that makes the variant)
+    "avg": ("methods.avg:AVG", {}),
+    "irgen": ("methods.irgen:IRGen", {}),
+    "grace-numeric": ("methods.grace:GRACE", {"identifier": "numeric"}),
+    "grace-string": ("methods.grace:GRACE", {"identifier": "string"}),
+    "grace-semantic": ("methods.grace:GRACE", {"identifier": "semantic"}),
+    "grace-structured": ("methods.grace:GRACE", {"identifier": "structured"}),
+    "grace-atomic": ("methods.grace_atomic:GRACEAtomic", {}),
+    "clip": ("methods.clip:CLIP", {}),
+    "oracle": ("methods.reference:OracleRetriever", {}),
+    "random": ("methods.reference:RandomRetriever", {}),
+}
+
+
+def nearest(given: str, valid: list[str]) -> str:
+    """Returns `: did you mean X?` with the nearest valid name, or nothing, followed by the valid ones."""
+    close = difflib.get_close_matches(given, valid, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    return f"{hint}valid are {', '.join(valid)}"
+
+
+def method_class(name: str) -> tuple[type[Retriever], dict[str, Any]]:
+    """Returns the class of a method and the settings that make the named variant of it.
+
+    Raises:
+        ValueError: if there is no such method; lists those there are.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}: {nearest(name, list(METHODS))}")
+    path, variant = METHODS[name]
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute), variant
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns nested settings of which the second ones win, key by key."""
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = merged(result[key], value) if both else value
+    return result
+
+
+def create(name: str, settings: Mapping[str, Any] | None = None) -> Retriever:
+    """Returns an unfitted retriever.
+
+    Args:
+        name: a registered method.
+        settings: overrides of its configuration.
+
+    Raises:
+        ValueError: unknown method, unknown setting (lists the valid ones) or impossible value.
+    """
+    cls, variant = method_class(name)
+    given = merged(variant, settings or {})
+    valid = list(cls.Config.model_fields)
+    for key in given:
+        if key not in valid:
+            raise ValueError(f"unknown setting {key!r} of {name}: {nearest(key, valid)}")
+    from pydantic import ValidationError
+
+    try:
+        # a nested setting that is given in part keeps the method's own defaults for the rest
+        return cls(cls.Config(**merged(cls.Config().model_dump(), given)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ValueError(f"impossible setting of {name}: {where} = {first['input']!r}: {first['msg']}") from error

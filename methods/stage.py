@@ -1,0 +1,85 @@
+"""What a stage of work is: a named function of a configuration and of earlier stages' folders, with a key of its whole meaning.
+
+The harness runs, caches and locks stages (`benchmarks/stages.py`); a job system may run one anywhere, since a stage holds only names
+and values.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of work whose result is a folder.
+
+    Args:
+        name: what the step makes, e.g. `tokenizer`.
+        function: `module:function`, called as `function(config, inputs, out)` with the configuration, the folders of the inputs by name,
+            and an empty folder to write to. It returns a JSON-able report of what it measured, or None.
+        config: everything the result depends on besides the inputs, resolved, JSON-able.
+        inputs: earlier stages by the name under which the function asks for them.
+        version: raised by hand when the meaning of the result changes.
+    """
+
+    name: str
+    function: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Stage] = field(default_factory=dict)
+    version: int = 1
+
+    @cached_property
+    def key(self) -> str:
+        """Content hash: equal keys mean equal results, and two cells never compute the same thing twice."""
+        meaning = {
+            "name": self.name,
+            "function": self.function,
+            "version": self.version,
+            "config": self.config,
+            "inputs": {name: stage.key for name, stage in self.inputs.items()},
+        }
+        return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:24]
+
+    def ancestors(self) -> Iterator[Stage]:
+        """Yields every stage that this one needs, each once, inputs before what uses them, itself last."""
+        seen: set[str] = set()
+
+        def visit(stage: Stage) -> Iterator[Stage]:
+            if stage.key not in seen:
+                seen.add(stage.key)
+                for needed in stage.inputs.values():
+                    yield from visit(needed)
+                yield stage
+
+        yield from visit(self)
+
+    def __call__(self, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+        """Runs the function on finished inputs and returns its report."""
+        module, _, name = self.function.partition(":")
+        report = getattr(importlib.import_module(module), name)(dict(self.config), dict(inputs), out)
+        return report or {}
+
+
+Runner = Callable[[Stage], Path]
+"""Makes sure that a stage and what it needs are done, and returns its folder."""
+
+
+def run_in(folder: Path) -> Runner:
+    """Returns a runner without a cache to speak of: each stage into `folder/NAME-KEY`, unless that stands there already."""
+
+    def run(stage: Stage) -> Path:
+        inputs = {name: run(needed) for name, needed in stage.inputs.items()}
+        out = Path(folder) / f"{stage.name}-{stage.key}"
+        if not out.is_dir():
+            out.mkdir(parents=True)
+            stage(inputs, out)
+        return out
+
+    return run

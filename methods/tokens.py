@@ -1,0 +1,47 @@
+"""Stages of tokenized images: training the tokenizer on the training split, and the codes it gives.
+
+X identifiers, L length; one identifier an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avg.settings import TokenizerSettings
+from avg.tokenizer import Tokenizer, train_tokenizer
+
+
+def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Stage: the tokenizer, trained on the picture and caption vectors of train."""
+    with np.load(inputs["features"] / "train.npz", allow_pickle=False) as train_split:
+        tokenizer, report = train_tokenizer(
+            TokenizerSettings(**config), train_split["images_ND"], train_split["texts_QD"], train_split["caption_rows_Q"]
+        )
+    tokenizer.save(out)
+    return report
+
+
+def codes(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Stage: codes of train and val, from which the generator learns and is selected, with the rows to copy into it."""
+    tokenizer = Tokenizer.load(inputs["tokenizer"])
+    found, ids, report = [], [], {}
+    for split in ("train", "val"):
+        with np.load(inputs["features"] / f"{split}.npz", allow_pickle=False) as stored:
+            codes_NL = flat_codes(tokenizer, stored["images_ND"])
+            ids.append(stored["image_ids_N"])
+        found.append(codes_NL)
+        report[split] = {"images": len(codes_NL), "distinct codes": len(np.unique(codes_NL, axis=0))}
+    rows_VE = tokenizer.codebooks().reshape(-1, tokenizer.settings.code_width)
+    np.savez(out / "codes.npz", codes_XL=np.concatenate(found), image_ids_X=np.concatenate(ids), codebook_VE=rows_VE)
+    return report
+
+
+def flat_codes(tokenizer: Tokenizer, images_ND: np.ndarray) -> np.ndarray:
+    """Returns codes as generator tokens (N, L): with one codebook a level, row r of level l is token l * K + r."""
+    settings = tokenizer.settings
+    offset_L = 0 if settings.shared_codebook else np.arange(settings.voken_length) * settings.codebook_size
+    return tokenizer.tokenize(images_ND) + offset_L

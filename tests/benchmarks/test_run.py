@@ -1,0 +1,180 @@
+"""The command line, in processes of its own, as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith(("VOKENBENCH_", "TQDM_"))}
+    return {**own, "PYTHONPATH": str(ROOT), "VOKENBENCH_STORE": str(folder / "store")}
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.run", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=120)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Path:
+    """A folder in which a small part of Table 1 was measured."""
+    folder = tmp_path_factory.mktemp("measured")
+    done = run(folder, "table1", "--tiny", "--rows", "random,scene-facts", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    assert "Random, seed 0, openmoji-scenes-tiny: R@1" in done.stderr
+    assert "*Random*" in done.stdout
+    assert "fresh" in done.stdout
+    assert "\r" not in done.stderr, "no bar is drawn where no one watches"
+    return folder
+
+
+def test_help_answers_without_heavy_imports(tmp_path):
+    source = (
+        "import sys; from benchmarks.run import main; main(['--help']); print({'torch', 'numpy', 'pydantic', 'tqdm'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("set()\n")
+    done = run(tmp_path, "--help")
+    assert done.returncode == 0
+    assert "table1" in done.stdout
+    assert "goes on" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tabel1"], "unknown command or table 'tabel1': did you mean table1?"),
+        (["table1", "--datset", "x"], "unknown option '--datset': did you mean --dataset?"),
+        (["table1", "--dataset", "openmoji-scene"], "unknown data set 'openmoji-scene': did you mean openmoji-scenes"),
+        (["table1", "--rows", "random,avgg"], "unknown row 'avgg' of table1: did you mean avg?"),
+        (["table1", "--rows", "random", "--protocol", "klean"], "unknown protocol 'klean': did you mean clean?"),
+        (["table1", "--seeds", "0"], "Invalid value for '--seeds'"),
+        (["table1", "--set", "avgg.x=1"], "no row of the table has the method 'avgg': did you mean avg?"),
+        (["table1", "--set", "avg.codebook_sise=1"], "unknown setting 'codebook_sise' of avg: did you mean tokenizer.codebook_size?"),
+        (["table1", "--set", "avg.codebook_size=0"], "impossible setting of avg: tokenizer.codebook_size = 0"),
+        (["table1", "--set", "avg.beam=0"], "impossible search knob: beam = 0"),
+        (
+            ["table1", "--tiny", "--results", "file/results"],
+            "cannot write to file/results/openmoji-scenes-tiny (Not a directory): name another",
+        ),
+        (
+            ["table1", "--tiny", "--rows", "random", "--store", "file/store"],
+            "file/store (Not a directory): name another folder with --store",
+        ),
+        (["render", "--from-committed"], "results holds no tables (table1): measure one first"),
+        (["data", "--dataset", "flickr"], "unknown data set 'flickr'"),
+        (["data", "--dataset", "openmoji-scenes,openmoji-scenes-tiny", "--contact-sheet", "x.png"], "--contact-sheet shows one data set"),
+        (["methods", "avgg"], "unknown method 'avgg': did you mean avg?"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_code_2(tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    done = run(tmp_path, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert message in done.stderr
+    assert done.stderr.startswith("vokenbench: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_again_it_is_quick_makes_nothing_and_leaves_the_same_bytes(measured):
+    results, store = contents(measured / "results"), contents(measured / "store")
+    assert {"openmoji-scenes-tiny/table1.md", "openmoji-scenes-tiny/table1.tex", "openmoji-scenes-tiny/table1.csv"} < set(results)
+    assert {"openmoji-scenes-tiny/runs/random-seed0.json", "openmoji-scenes-tiny/runs/scene-facts-seed0.json"} < set(results)
+    source = (
+        "import sys; from benchmarks.run import main\n"
+        "code = main(['table1', '--tiny', '--rows', 'random,scene-facts', '--results', 'results'])\n"
+        "print(code, 'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=measured, env=environment(measured), capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.endswith("0 False\n"), done.stderr
+    assert "fresh" not in done.stdout
+    assert contents(measured / "results") == results
+    assert contents(measured / "store") == store
+
+
+def test_rendering_writes_the_rows_that_were_measured_as_they_were(measured):
+    before = (measured / "results" / "openmoji-scenes-tiny" / "table1.csv").read_text()
+    done = run(measured, "render", "--from-committed", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    after = (measured / "results" / "openmoji-scenes-tiny" / "table1.csv").read_text()
+    assert set(before.splitlines()) < set(after.splitlines())
+    assert "avg" in after, "rows that were not measured are shown as missing"
+    assert "missing" in after
+
+
+def test_a_part_of_a_table_does_not_overwrite_the_whole_one(measured):
+    before = contents(measured / "results")
+    done = run(measured, "table1", "--tiny", "--rows", "random")
+    assert done.returncode == 0, done.stderr
+    assert "*Random*" in done.stdout
+    assert "see --results" in done.stdout
+    assert contents(measured / "results") == before
+
+
+def test_a_dry_run_lists_what_is_missing_and_runs_nothing(measured):
+    done = run(measured, "table1", "--tiny", "--rows", "random,clip", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    names = [line.split()[0] for line in done.stdout.splitlines()[:-1]]
+    assert "encoder" in names
+    assert "ranking" in names
+    assert "data" not in names, "that is there"
+    assert names.count("ranking") == 1
+    assert f"{len(names)} stages of 2 cells are missing" in done.stdout.splitlines()[-1]
+    assert run(measured, "table1", "--tiny", "--rows", "random", "--dry-run").stdout.startswith("0 stages of 1 cells")
+
+
+def test_a_damaged_stage_is_named_and_made_again(measured):
+    before = contents(measured / "results")
+    path = sorted((measured / "store" / "ranking").glob("*/ranking.npz"))[0]
+    path.write_bytes(path.read_bytes()[:-7])
+    done = run(measured, "table1", "--tiny", "--rows", "random,scene-facts")
+    assert done.returncode == 0, done.stderr
+    assert "ranking.npz has " in done.stderr
+    assert "rebuilding" in done.stderr
+    assert "1 fresh, 1 cached" in done.stdout
+    assert contents(measured / "results") == before
+
+
+def test_data_says_what_is_in_it_and_draws_a_sheet(measured):
+    done = run(measured, "data", "--tiny", "--contact-sheet", "sheet.png")
+    assert done.returncode == 0, done.stderr
+    assert "300 images" in done.stdout
+    assert "% of captions also fit another image" in done.stdout
+    assert (measured / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_methods_lists_what_can_be_set(tmp_path):
+    assert "tokenizer.codebook_size" in run(tmp_path, "methods", "avg").stdout
+    listed = run(tmp_path, "methods")
+    assert listed.returncode == 0, listed.stderr
+    assert "grace-structured" in listed.stdout
+
+
+def test_an_interrupt_is_one_line_and_nothing_half_written_stays(tmp_path):
+    command = [sys.executable, "-m", "benchmarks.run", "data", "--dataset", "openmoji-scenes"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert "[1/1] data" in process.stderr.readline()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert error.strip() == "interrupted; finished stages are kept, run the same command to go on"
+    assert list((tmp_path / "store").glob("*/.*")) == []
+    assert list((tmp_path / "store").glob("data/*")) == []

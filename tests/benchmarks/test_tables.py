@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from benchmarks.claims import compare, verdict
+from benchmarks.protocol import PROTOCOLS, exposure_for, protocol
+from benchmarks.spec import Claim
+from benchmarks.tables import TABLES, table
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_is_whole(name):
+    this = table(name)
+    rows = [row.key for row in this.rows]
+    columns = [column.key for column in this.columns]
+    assert this.name == name
+    assert len(set(rows)) == len(rows) and len(set(columns)) == len(columns)
+    assert this.reported
+    for reported in this.reported.values():
+        assert list(reported) == rows, "every row is there, in the order printed"
+        assert all(len(values) == len(columns) for values in reported.values())
+    for claim in this.claims:
+        assert {claim.better, *claim.worse} <= {row.key for row in this.rows if row.kind == "compared"}
+        assert claim.column in columns
+    assert len({claim.key for claim in this.claims}) == len(this.claims)
+
+
+def test_table1_reports_what_the_paper_prints():
+    # Sums of the columns as printed: an oracle that a mistyped digit does not pass.
+    expected = {"flickr30k": (225.1, 316.6, 337.1), "mscoco-5k": (91.05, 178.81, 210.16)}
+    for dataset, sums in expected.items():
+        numbers = [values for values in table("table1").reported[dataset].values() if values[0] is not None]
+        assert len(numbers) == 6
+        assert np.sum(np.array(numbers, dtype=np.float64), axis=0) == pytest.approx(sums)
+
+
+def test_the_ideal_matcher_is_a_row_of_the_scenes_only():
+    row = table("table1").row("scene-facts")
+    assert row.applies_to("openmoji-scenes-30k") and not row.applies_to("flickr30k")
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(ValueError, match=r"unknown table 'tabel1'.*did you mean table1\?"):
+        table("tabel1")
+    with pytest.raises(ValueError, match=r"unknown protocol 'cleen'.*clean"):
+        protocol("cleen")
+    assert protocol("clean") is PROTOCOLS["clean"]
+
+
+def test_listing_tables_is_light():
+    code = "import sys, benchmarks.tables; sys.exit(any(name in sys.modules for name in ('numpy', 'torch', 'pydantic', 'scipy')))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def hits(share: float, images: int = 100) -> np.ndarray:
+    """Hits of two captions for each image; the first images are found."""
+    return np.repeat(np.arange(images) < share * images, 2).astype(np.float64)
+
+
+IMAGES = np.repeat(np.arange(100), 2)
+CLAIM = Claim(key="c", text="a beats b and c", source="§1", better="a", worse=("b", "c"))
+
+
+def test_a_claim_is_judged_by_its_weakest_comparison():
+    pairs = [("a", "b"), ("a", "c"), ("b", "a")]
+
+    def judge(a: float, b: float, c: float):
+        return verdict(CLAIM, compare(pairs, {"a": hits(a), "b": hits(b), "c": hits(c)}, IMAGES))
+
+    assert judge(0.9, 0.5, 0.6).word == "supported"
+    assert judge(0.9, 0.5, 0.6).weakest.worse == "c"
+    assert judge(0.9, 0.5, 0.9).word == "inconclusive"
+    assert judge(0.6, 0.5, 0.9).word == "not supported"
+    assert judge(0.6, 0.5, 0.9).weakest.difference == pytest.approx(-30)
+
+
+def test_a_claim_about_a_row_without_measurement_is_missing():
+    comparisons = compare([("a", "b"), ("a", "c")], {"a": hits(0.9), "b": hits(0.5)}, IMAGES)
+    assert verdict(CLAIM, comparisons).word == "missing"
+    assert verdict(CLAIM, {}).word == "missing"
+
+
+def test_a_pair_counts_once_and_reads_both_ways():
+    comparisons = compare([("a", "b"), ("b", "a")], {"a": hits(0.9), "b": hits(0.5)}, IMAGES)
+    there, back = comparisons["a", "b"], comparisons["b", "a"]
+    assert (there.difference, there.low, there.high) == (-back.difference, -back.high, -back.low)
+    assert there.p == back.p < 0.001, "Holm over one comparison changes nothing"
+    assert (there.direction, back.direction) == (1, -1)
+
+
+@pytest.mark.parametrize(
+    ("exposed", "identifier", "label"),
+    [(False, "semantic", "none"), (True, "numeric", "image-to-id"), (True, "semantic", "image-to-id + pseudo-queries")],
+)
+def test_only_methods_that_index_by_fitting_see_the_gallery(monkeypatch, exposed, identifier, label):
+    cls = type("Stub", (), {"exposed_to_gallery": exposed})
+    monkeypatch.setattr("methods.registry.method_class", lambda name: (cls, {"identifier": identifier}))
+    exposure = exposure_for(table("table1").row("grace-numeric"))
+    assert exposure.label == label
+    assert set(exposure.images + exposure.pseudo_queries) <= {"val", "test"}
+
+
+def test_the_ideal_matcher_is_fitted_to_nothing():
+    assert exposure_for(table("table1").row("scene-facts")).label == "none"
+
+
+def test_no_difference_has_no_sign():
+    comparisons = compare([("a", "b")], {"a": hits(0.5), "b": hits(0.5)}, IMAGES)
+    assert f"{comparisons['a', 'b'].difference:+.1f}" == f"{comparisons['b', 'a'].difference:+.1f}" == "+0.0"
