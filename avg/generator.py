@@ -1,4 +1,4 @@
-"""The token-to-voken model: a T5 decoder that writes the identifier of the image that a source describes (Eq. 7).
+"""The token-to-voken model: a decoder that writes the identifier of the image that a source describes (Eq. 7).
 
 B batch, T source positions, H width of a frozen text state, D width of a picture or caption vector, W width of the decoder,
 L identifier length, V identifier tokens, M beams.
@@ -10,6 +10,7 @@ prefix positions: what GRACE's first training step reads). AVG, GRACE and IRGen 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from avg.captions import CaptionBatch
 from avg.precision import autocast
 from avg.settings import GeneratorSettings
 
@@ -44,8 +46,94 @@ class DecodeState:
     beams: int
 
 
-class Generator(nn.Module):
+class Generator(nn.Module, ABC):
     """Writes identifiers of L tokens out of V.
+
+    Attributes:
+        decoder: a transformers decoder that takes `inputs_embeds`, attends to a source and keeps a cache.
+        tokens: V; token V starts an identifier.
+    """
+
+    decoder: nn.Module
+    tokens: int
+    settings: GeneratorSettings
+    stored: dict[str, Any]
+
+    @abstractmethod
+    def text_source(self, captions: CaptionBatch) -> Source:
+        """Returns captions as a source."""
+
+    @abstractmethod
+    def picture_source(self, vectors_BD: Tensor) -> Source:
+        """Returns pictures as a source: their vectors, projected to prefix positions."""
+
+    @abstractmethod
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Returns the embeddings of identifier tokens and of the start."""
+
+    @abstractmethod
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Returns the V logits of hidden states, float32."""
+
+    def forward(self, source: Source, codes_BL: Tensor) -> Tensor:
+        """Returns the logits of every step given the true tokens before it, float32 (B, L, V)."""
+        before_BL = torch.cat([torch.full_like(codes_BL[:, :1], self.tokens), codes_BL[:, :-1].clamp(min=0)], 1)
+        with autocast():
+            hidden_BLW = self.decoder(
+                inputs_embeds=self.embed(before_BL),
+                encoder_hidden_states=source.states_BTW,
+                encoder_attention_mask=source.mask_BT.long(),
+                use_cache=False,
+            ).last_hidden_state
+            return self.logits(hidden_BLW)
+
+    def start(self, source: Source) -> tuple[Tensor, DecodeState]:
+        """Returns the logits of the first token, (B, V), and the state from which decoding goes on with one beam."""
+        from transformers import DynamicCache, EncoderDecoderCache
+
+        state = DecodeState(EncoderDecoderCache(DynamicCache(), DynamicCache()), source, 1)
+        logits_BV = self._step(torch.full((len(source.mask_BT), 1), self.tokens), state)
+        return logits_BV, state
+
+    def step(self, state: DecodeState, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
+        """Returns the logits after one more token of each of M beams, (B, M, V), and moves the state there.
+
+        Args:
+            parents_BM: which beam of the state each new beam continues.
+            tokens_BM: the token it appends.
+        """
+        batch, beams = parents_BM.shape
+        rows_X = (torch.arange(batch)[:, None] * state.beams + parents_BM).flatten()
+        state.cache.self_attention_cache.reorder_cache(rows_X)
+        if state.beams != beams:
+            # beams of one query share its source, so its keys are copied when their number changes, and not moved when beams are
+            state.cache.cross_attention_cache.reorder_cache(rows_X)
+            state.source = Source(state.source.states_BTW[rows_X], state.source.mask_BT[rows_X])
+            state.beams = beams
+        return self._step(tokens_BM.reshape(-1, 1), state).unflatten(0, (batch, beams))
+
+    def _step(self, tokens_X1: Tensor, state: DecodeState) -> Tensor:
+        hidden_X1W = self.decoder(
+            inputs_embeds=self.embed(tokens_X1),
+            encoder_hidden_states=state.source.states_BTW,
+            encoder_attention_mask=state.source.mask_BT.long(),
+            past_key_values=state.cache,
+            use_cache=True,
+        ).last_hidden_state
+        return self.logits(hidden_X1W[:, 0])
+
+    def save(self, folder: Path) -> None:
+        stored = {"settings": self.settings.model_dump(mode="json"), "tokens": self.tokens, **self.stored}
+        (folder / "generator.json").write_text(json.dumps(stored))
+        save_file({name: value.contiguous() for name, value in self.own_weights().items()}, folder / "generator.safetensors")
+
+    def own_weights(self) -> dict[str, Tensor]:
+        """Returns the weights that `save` writes to `generator.safetensors`: all, but for a part that is saved in a format of its own."""
+        return self.state_dict()
+
+
+class FrozenTextGenerator(Generator):
+    """The default: a new T5 decoder over the frozen text tower's token states, before them the projected caption vector.
 
     Args:
         settings: shape.
@@ -59,7 +147,8 @@ class Generator(nn.Module):
         from transformers import T5Config
         from transformers.models.t5.modeling_t5 import T5Stack
 
-        self.settings, self.tokens, self.shape = settings, tokens, (state_width, vector_width)
+        self.settings, self.tokens = settings, tokens
+        self.stored = {"state_width": state_width, "vector_width": vector_width}
         width = settings.width
         config = T5Config(
             d_model=width,
@@ -94,23 +183,18 @@ class Generator(nn.Module):
         Rows are scaled together to the spread of a random start: relations between them are kept, and the softmax starts neither flat
         nor hard.
         """
-        rows_VW = codebook_VE
-        if codebook_VE.shape[1] != self.settings.width:
-            projection = nn.init.orthogonal_(torch.empty(self.settings.width, codebook_VE.shape[1]))
-            rows_VW = codebook_VE @ projection.T
+        rows_VW = fitted_rows(codebook_VE, self.settings.width)
         self.embedding.weight[: self.tokens] = rows_VW / rows_VW.std()
 
-    def text_source(self, states_BTH: Tensor, mask_BT: Tensor, vectors_BD: Tensor) -> Source:
-        """Returns captions as a source: their token states, before them their vector where `caption_vector` is set."""
+    def text_source(self, captions: CaptionBatch) -> Source:
         drop = self.settings.source_dropout if self.training else 0.0
-        states_BTW = self.from_states(nn.functional.dropout(states_BTH, drop))
+        states_BTW = self.from_states(nn.functional.dropout(captions.states_BTH, drop))
         if not self.settings.caption_vector:
-            return Source(states_BTW, mask_BT)
-        prefix = self._prefix(self.from_caption, vectors_BD)
-        return Source(torch.cat([prefix.states_BTW, states_BTW], 1), torch.cat([prefix.mask_BT, mask_BT], 1))
+            return Source(states_BTW, captions.mask_BT)
+        prefix = self._prefix(self.from_caption, captions.vectors_BD)
+        return Source(torch.cat([prefix.states_BTW, states_BTW], 1), torch.cat([prefix.mask_BT, captions.mask_BT], 1))
 
     def picture_source(self, vectors_BD: Tensor) -> Source:
-        """Returns pictures as a source: their vectors, projected to prefix positions."""
         return self._prefix(self.from_picture, vectors_BD)
 
     def _prefix(self, projection: nn.Linear, vectors_BD: Tensor) -> Source:
@@ -119,71 +203,50 @@ class Generator(nn.Module):
         states_BTW = projection(nn.functional.dropout(unit_BD, drop)).unflatten(-1, (self.settings.prefix, -1))
         return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool))
 
-    def forward(self, source: Source, codes_BL: Tensor) -> Tensor:
-        """Returns the logits of every step given the true tokens before it, float32 (B, L, V)."""
-        before_BL = torch.cat([torch.full_like(codes_BL[:, :1], self.tokens), codes_BL[:, :-1].clamp(min=0)], 1)
-        with autocast():
-            hidden_BLW = self.decoder(
-                inputs_embeds=self.embedding(before_BL),
-                encoder_hidden_states=source.states_BTW,
-                encoder_attention_mask=source.mask_BT.long(),
-                use_cache=False,
-            ).last_hidden_state
-            return self._logits(hidden_BLW)
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.embedding(tokens)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor) -> Tensor:
         # tied embeddings, scaled as T5 does
         logits = hidden @ self.embedding.weight[: self.tokens].to(hidden.dtype).T * self.settings.width**-0.5
         return logits.float() + self.bias_V
 
-    def start(self, source: Source) -> tuple[Tensor, DecodeState]:
-        """Returns the logits of the first token, (B, V), and the state from which decoding goes on with one beam."""
-        from transformers import DynamicCache, EncoderDecoderCache
 
-        state = DecodeState(EncoderDecoderCache(DynamicCache(), DynamicCache()), source, 1)
-        logits_BV = self._step(torch.full((len(source.mask_BT), 1), self.tokens), state)
-        return logits_BV, state
+def fitted_rows(codebook_VE: Tensor, width: int) -> Tensor:
+    """Returns codebook rows at the width of an embedding table, by a random orthogonal projection where the two differ, (V, width)."""
+    if codebook_VE.shape[1] == width:
+        return codebook_VE
+    return codebook_VE @ nn.init.orthogonal_(torch.empty(width, codebook_VE.shape[1])).T
 
-    def step(self, state: DecodeState, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
-        """Returns the logits after one more token of each of M beams, (B, M, V), and moves the state there.
 
-        Args:
-            parents_BM: which beam of the state each new beam continues.
-            tokens_BM: the token it appends.
-        """
-        batch, beams = parents_BM.shape
-        rows_X = (torch.arange(batch)[:, None] * state.beams + parents_BM).flatten()
-        state.cache.self_attention_cache.reorder_cache(rows_X)
-        if state.beams != beams:
-            # beams of one query share its source, so its keys are copied when their number changes, and not moved when beams are
-            state.cache.cross_attention_cache.reorder_cache(rows_X)
-            state.source = Source(state.source.states_BTW[rows_X], state.source.mask_BT[rows_X])
-            state.beams = beams
-        return self._step(tokens_BM.reshape(-1, 1), state).unflatten(0, (batch, beams))
+def create(
+    settings: GeneratorSettings, *, tokens: int, state_width: int, vector_width: int, codebook_VE: Tensor | None = None
+) -> Generator:
+    """Returns a new generator: over frozen text states, or on the transformers model that `settings.backbone` names."""
+    if settings.backbone:
+        from avg.seq2seq import Seq2SeqGenerator
 
-    def _step(self, tokens_X1: Tensor, state: DecodeState) -> Tensor:
-        hidden_X1W = self.decoder(
-            inputs_embeds=self.embedding(tokens_X1),
-            encoder_hidden_states=state.source.states_BTW,
-            encoder_attention_mask=state.source.mask_BT.long(),
-            past_key_values=state.cache,
-            use_cache=True,
-        ).last_hidden_state
-        return self._logits(hidden_X1W[:, 0])
+        return Seq2SeqGenerator(settings, tokens=tokens, vector_width=vector_width, codebook_VE=codebook_VE)
+    return FrozenTextGenerator(settings, tokens=tokens, state_width=state_width, vector_width=vector_width, codebook_VE=codebook_VE)
 
-    def save(self, folder: Path) -> None:
-        stored = {"settings": self.settings.model_dump(mode="json"), "tokens": self.tokens, "shape": self.shape}
-        (folder / "generator.json").write_text(json.dumps(stored))
-        save_file({key: value.contiguous() for key, value in self.state_dict().items()}, folder / "generator.safetensors")
 
-    @classmethod
-    def load(cls, folder: Path) -> Generator:
-        stored = json.loads((folder / "generator.json").read_text())
-        state_width, vector_width = stored["shape"]
-        settings = GeneratorSettings(**stored["settings"])
-        generator = cls(settings, tokens=stored["tokens"], state_width=state_width, vector_width=vector_width)
-        generator.load_state_dict(load_file(folder / "generator.safetensors"))
-        return generator.eval()
+def load(folder: Path) -> Generator:
+    """Returns a saved generator, in inference mode."""
+    stored = json.loads((folder / "generator.json").read_text())
+    settings = GeneratorSettings(**stored["settings"])
+    if settings.backbone:
+        from avg.seq2seq import Seq2SeqGenerator
+
+        generator: Generator = Seq2SeqGenerator.saved(folder, settings, tokens=stored["tokens"], vector_width=stored["vector_width"])
+    else:
+        shape = {name: stored[name] for name in ("tokens", "state_width", "vector_width")}
+        generator = FrozenTextGenerator(settings, **shape)
+    weights = load_file(folder / "generator.safetensors")
+    expected = set(generator.own_weights())
+    if set(weights) != expected:
+        raise ValueError(f"{folder} holds no weights of this generator: {sorted(expected ^ set(weights))[:3]} differ")
+    generator.load_state_dict(weights, strict=False)
+    return generator.eval()
 
 
 def sequence_scores(logits_BLV: Tensor, codes_BL: Tensor) -> Tensor:

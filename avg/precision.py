@@ -12,6 +12,11 @@ def fast_dtype(device: str = "cpu") -> torch.dtype:
     return torch.bfloat16 if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 
+def search_precision() -> str:
+    """Returns how queries are answered, as printed under a table: towers in the fast format, scores that decide ranks in float32."""
+    return f"{str(fast_dtype()).removeprefix('torch.')} towers, float32 scores"
+
+
 def autocast(device: str = "cpu") -> torch.autocast:
     """Returns a context in which matrix products run in `fast_dtype`; a no-op where that is float32."""
     dtype = fast_dtype(device)

@@ -47,6 +47,7 @@ class TokenizerSettings(Settings):
 class GeneratorSettings(Settings):
     """The token-to-voken model, Eq. 7-10, and its training."""
 
+    backbone: str = Field("", description="folder of a transformers encoder-decoder; empty: a new T5 decoder over frozen states")
     width: int = Field(256, gt=0)
     layers: int = Field(2, gt=0)
     heads: int = Field(4, gt=0)

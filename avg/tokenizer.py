@@ -13,16 +13,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import avg.torchvision_schema  # noqa: F401  (before transformers)
-
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
 
 from avg.quantizer import Quantized, ResidualQuantizer, usage
+from avg.schedule import warm_cosine
 from avg.settings import TokenizerSettings
 
 
@@ -136,7 +134,7 @@ def train_tokenizer(
     rng = np.random.default_rng(settings.seed)
     optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     steps = settings.epochs * -(-len(images) // settings.batch)
-    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+    schedule = warm_cosine(optimizer, steps)
     curve = []
     if settings.start == "kmeans":
         with torch.no_grad():

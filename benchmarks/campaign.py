@@ -59,6 +59,7 @@ def plan_cells(
     seeds: int = 1,
     tiny: bool = False,
     given: Given | None = None,
+    split: str = "test",
 ) -> list[CellPlan]:
     """Returns the cells of a table, all rows of one seed before the next. Runs nothing.
 
@@ -73,7 +74,7 @@ def plan_cells(
     rows = [resolved(row, tiny, given or {}) for row in table.rows]
     k = max(column.k for column in table.columns)
     return [
-        cell_stages(row, dataset, protocol, seed, k=k)
+        cell_stages(row, dataset, protocol, seed, split, k)
         for dataset in datasets
         for seed in range(seeds)
         for row in rows

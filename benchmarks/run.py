@@ -54,6 +54,7 @@ def table_command(name: str) -> click.Command:
     @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
     @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
     @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="E.g. avg.codebook_size=256; repeatable.")
+    @click.option("--split", default="test", show_default=True, help="Split to rank; `val` chooses settings and writes nothing.")
     @click.option("--dry-run", is_flag=True, help="List the stages that are missing, and run none.")
     @tiny_option
     @results_option
@@ -65,8 +66,8 @@ def table_command(name: str) -> click.Command:
 
 
 def run_table(
-    name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...], dry_run: bool,
-    tiny: bool, results: Path | None, store: Path,
+    name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...],
+    split: str, dry_run: bool, tiny: bool, results: Path | None, store: Path,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, tables
@@ -76,8 +77,10 @@ def run_table(
 
     datasets = datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,)
     table = campaign.chosen(tables.table(name), rows)
-    plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table))
-    kept = results or (None if rows or assignments else Path("results"))
+    plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
+    if split != "test" and results:
+        raise ValueError(f"--split {split} chooses settings and --results keeps what was measured on test: give one of the two")
+    kept = results or (None if rows or assignments or split != "test" else Path("results"))
     if kept and not dry_run:
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
     stages = Store(store)
@@ -95,7 +98,9 @@ def run_table(
     click.echo(markdown(grid))
     print_time(campaign.spent(measured.records, stages.made))
     where = (
-        f"{kept / campaign.folder_name(datasets, protocol)}/{name}.md .tex .csv" if kept else "nowhere: a part or variant (see --results)"
+        f"{kept / campaign.folder_name(datasets, protocol)}/{name}.md .tex .csv"
+        if kept
+        else "nowhere: a part, variant or other split (see --results)"
     )
     click.echo(f"written: {where}")
     return 1 if measured.failures else 0

@@ -44,7 +44,7 @@ class TokenizedRetriever(GenerativeRetriever):
             "generator",
             "methods.training:train",
             {"generator": {**self.config.generator.model_dump(mode="json"), "seed": seed}, "pictures_of": []},
-            {**encoder_inputs(stages), "codes": codes},
+            {"data": data, **encoder_inputs(stages), "codes": codes},
         )
         return {"encoder": stages["encoder"], "features": stages["features"], "tokenizer": tokenizer, "generator": generator}
 

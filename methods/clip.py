@@ -36,9 +36,10 @@ class CLIP(DenseRetriever):
         return {"encoder": stages["encoder"], "features": stages["features"]}
 
     def _load_parts(self) -> None:
+        from avg.precision import search_precision
         from baselines.clip import CLIP as Towers
 
-        self.towers = Towers(self.parts["encoder"])
+        self.towers, self.precision = Towers(self.parts["encoder"]), search_precision()
 
     def image_vectors(self, gallery: Gallery) -> np.ndarray:
         from methods.features import image_features
@@ -46,4 +47,4 @@ class CLIP(DenseRetriever):
         return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
-        return unit(self.towers.text_states(queries).feats_QD.numpy())
+        return unit(self.towers.text_states(queries).vectors_BD.numpy())

@@ -44,7 +44,7 @@ class Pictures(Sequence["Image"]):
     def __len__(self) -> int:
         return len(self.files)
 
-    def __getitem__(self, row):  # type: ignore[no-untyped-def, override]
+    def __getitem__(self, row):
         if isinstance(row, slice):
             return Pictures(self.root, self.files[row])
         from PIL import Image, UnidentifiedImageError

@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
 
+from avg.schedule import warm_cosine
 from baselines.clip import CLIP, contrastive_loss, save_default
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings
@@ -114,7 +114,7 @@ def pack_states(clip: CLIP, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
     for first in tqdm(range(0, len(order), TEXT_BATCH), desc="captions", unit="batch", leave=False):
         rows = order[first : first + TEXT_BATCH]
         encoded = clip.text_states([captions[row] for row in rows])
-        for row, states_TH, mask_T in zip(rows, encoded.states_QTH.bfloat16(), encoded.mask_QT, strict=True):
+        for row, states_TH, mask_T in zip(rows, encoded.states_BTH.bfloat16(), encoded.mask_BT, strict=True):
             found[row] = states_TH[mask_T]
     lengths_Q = torch.tensor([len(states) for states in found])
     return torch.cat(found), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)])
@@ -152,7 +152,7 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
     val_NH, val_QH, val_rows_Q = _trunk_split(inputs["trunks"], "val")
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps = -(-len(texts_QH) // settings.batch) * settings.epochs
-    schedule = get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+    schedule = warm_cosine(optimizer, steps)
     curve, best, kept = [], -1.0, {}
     for _ in tqdm(range(settings.epochs), desc="encoder", unit="epoch", leave=False):
         for rows_B in torch.randperm(len(texts_QH)).split(settings.batch):

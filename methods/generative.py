@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from avg.settings import Settings
 from methods.data import Gallery
 from methods.retriever import Ranking, Retriever, SearchKnobs
+
+if TYPE_CHECKING:
+    from avg.captions import CaptionBatch
 
 
 class GenerativeRetriever(Retriever):
@@ -29,10 +34,12 @@ class GenerativeRetriever(Retriever):
         """Returns codes (X, L), padded with -1, and the gallery row of the image that each belongs to, (X,)."""
 
     def _load_parts(self) -> None:
-        from avg.generator import Generator
+        from avg.generator import load
+        from avg.precision import search_precision
         from baselines.clip import CLIP
 
-        self.towers, self.generator = CLIP(self.parts["encoder"]), Generator.load(self.parts["generator"])
+        self.towers, self.generator = CLIP(self.parts["encoder"]), load(self.parts["generator"])
+        self.precision = search_precision()
 
     def build(self, gallery: Gallery) -> None:
         codes_XL, rows_X = self.identifiers(gallery)
@@ -54,18 +61,18 @@ class GenerativeRetriever(Retriever):
         self._start_C1 = np.r_[0, np.cumsum(np.bincount(code_X, minlength=len(trie.identifiers_NL)))]
         self._trie = DeviceTrie(trie)
 
-    def encode(self, queries: Sequence[str]):  # type: ignore[no-untyped-def]
+    def encode(self, queries: Sequence[str]) -> CaptionBatch:
         return self.towers.text_states(queries)
 
-    def search(self, encoded, k: int, knobs: SearchKnobs) -> Ranking:  # type: ignore[no-untyped-def]
+    def search(self, encoded: CaptionBatch, k: int, knobs: SearchKnobs) -> Ranking:
         import torch
 
         from methods.beam import beam_search
 
         with torch.inference_mode():
-            source = self.generator.text_source(encoded.states_QTH, encoded.mask_QT, encoded.feats_QD)
+            source = self.generator.text_source(encoded)
             logits_QV, state = self.generator.start(source)
-            found = beam_search(logits_QV, lambda parents, tokens: self.generator.step(state, parents, tokens), self._trie, knobs.beam)
+            found = beam_search(logits_QV, partial(self.generator.step, state), self._trie, knobs.beam)
         return self.rank_codes(found[0].numpy(), found[1].float().numpy(), k)
 
     def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:
@@ -84,6 +91,6 @@ class GenerativeRetriever(Retriever):
                         images.append(row)
                         scores.append(score)
             group = np.cumsum(np.r_[False, np.diff(scores) != 0]) if images else np.empty(0)
-            order = np.lexsort((images, group))
+            order = np.lexsort((np.asarray(images), group))
             rows.append((ids_N[np.asarray(images, np.int64)[order]], np.asarray(scores)[order], group[order]))
         return Ranking.from_rows(rows, k)

@@ -57,7 +57,7 @@ class GRACE(GenerativeRetriever):
                 "generator": {**config.generator.model_dump(mode="json"), "seed": config.seed},
                 "pictures_of": ["train", *exposure.images],
             },
-            {**encoder_inputs(stages), "codes": codes},
+            {"data": data, **encoder_inputs(stages), "codes": codes},
         )
         return {"encoder": stages["encoder"], "codes": codes, "generator": generator}
 

