@@ -250,5 +250,5 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         "curve": trainer.curve,
         "val R@1": trainer.best,
         "precision": str(fast_dtype()).removeprefix("torch."),
-        "reads": {"captions": ["train"], "pictures": ["train", *config["pictures_of"]], "selection": ["val"]},
+        "reads": {"captions": ["train"], "pictures": list(dict.fromkeys(["train", *config["pictures_of"]])), "selection": ["val"]},
     }
