@@ -69,7 +69,7 @@ class GRACE(GenerativeRetriever):
     def identifiers(self, gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:
         row_of = {int(image): row for row, image in enumerate(gallery.image_ids_N)}
         kept_X = np.isin(self.image_ids_X, gallery.image_ids_N)
-        missing = np.setdiff1d(gallery.image_ids_N, self.image_ids_X)
+        missing = gallery.image_ids_N[~np.isin(gallery.image_ids_N, self.image_ids_X)]
         if len(missing):
             raise ValueError(
                 f"GRACE has no identifier for image {missing[0]} and {len(missing) - 1} more: fit it with them in its exposure"
