@@ -12,6 +12,7 @@ from benchmarks.stages import Store
 from methods.registry import METHODS
 from methods.stage import Stage
 
+NAME = "cell_work"
 WORK = '''
 import json, time
 from typing import ClassVar
@@ -98,7 +99,7 @@ def cell_work(tmp_path, monkeypatch):
     monkeypatch.setitem(METHODS, "pairs-steady", ("cell_work:Steady", {}))
     monkeypatch.setitem(METHODS, "tower", ("cell_work:Tower", {}))
     monkeypatch.setattr("benchmarks.cells.data_stage", lambda name: Stage("data", "cell_work:data", {"name": name}))
-    return importlib.import_module("cell_work")
+    return importlib.import_module(NAME)
 
 
 @pytest.fixture
