@@ -14,7 +14,7 @@ from avg.settings import GeneratorSettings, TokenizerSettings
 from methods.avg import TokenizedRetriever, TokenizedSettings
 
 TOKENIZER = TokenizerSettings(codebook_size=256, shared_codebook=False, alignment=0.0)
-GENERATOR = GeneratorSettings(discriminative="none", label_smoothing=0.1, copy_codebook=False)
+GENERATOR = GeneratorSettings(discriminative="none", label_smoothing=0.1)
 
 
 class IRGenSettings(TokenizedSettings):
