@@ -24,13 +24,14 @@ from filelock import FileLock, Timeout
 from benchmarks.environment import environment, forget_peak_memory, git, peak_memory
 from benchmarks.progress import Durations, Progress
 from benchmarks.seal import UserError, fault, move_into_place, read_record, seal
-from methods.stage import Stage
+from methods.stage import UNFINISHED, Stage
 
 log = logging.getLogger("vokenbench")
 
 DEFAULT_ROOT = Path(".vokenbench")
 FULL = (errno.ENOSPC, errno.EDQUOT)
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+RESUMED = "-resumed"
 ROOM = 2**20  # bytes; with less than this left on the disk, an error while writing is taken for a full disk
 
 
@@ -148,8 +149,7 @@ class Store:
     def _compute(self, stage: Stage, inputs: dict[str, Path]) -> None:
         final = self.folder(stage)
         final.parent.mkdir(exist_ok=True)
-        out = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{stage.key}-"))
-        out.chmod(0o755)  # mkdtemp makes private folders; results are shared ones
+        out = self._workplace(stage)
         git()  # remembered from here on: the code that runs is the code before, not after, minutes of work
         self.progress.begin(stage)
         started, start = datetime.now(UTC), time.perf_counter()
@@ -179,10 +179,27 @@ class Store:
                 raise UserError(self._no_room()) from error
             raise self._failure(stage, error) from error
         finally:
-            shutil.rmtree(out, ignore_errors=True)
+            if not stage.resumes:
+                shutil.rmtree(out, ignore_errors=True)
         self.made.add(stage.key)
         self.durations.remember(stage, seconds)
         self.progress.end(stage, seconds)
+
+    def _workplace(self, stage: Stage) -> Path:
+        """Returns the temporary folder of a stage: new and empty, or, for one that resumes, with what an interrupted run kept."""
+        final = self.folder(stage)
+        if not stage.resumes:
+            out = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{stage.key}-"))
+            out.chmod(0o755)  # mkdtemp makes private folders; results are shared ones
+            return out
+        out = final.with_name(f".{stage.key}{RESUMED}")
+        out.mkdir(exist_ok=True)
+        for path in out.iterdir():
+            if path.name != UNFINISHED:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if (out / UNFINISHED).is_dir() and any((out / UNFINISHED).iterdir()):
+            self.progress.say(f"{stage.name}: goes on where an interrupted run stopped")
+        return out
 
     def _lineage(self, stage: Stage) -> dict[str, Any]:
         behind: dict[str, Any] = {}
@@ -228,6 +245,8 @@ class Store:
     def _remove_leftovers(self) -> None:
         """Removes what killed processes left half-written; a folder whose lock is held belongs to a living one."""
         for folder in self.root.glob("*/.*-*"):
+            if folder.name.endswith(RESUMED):
+                continue
             lock = FileLock(self.root / "locks" / f"{folder.parent.name}-{folder.name[1:].partition('-')[0]}")
             try:
                 with lock.acquire(timeout=0):

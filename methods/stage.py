@@ -9,11 +9,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+UNFINISHED = "unfinished"
+"""Folder in a stage's own where it keeps what it needs to go on after an interruption."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Stage:
         config: everything the result depends on besides the inputs, resolved, JSON-able.
         inputs: earlier stages by the name under which the function asks for them.
         version: raised by hand when the meaning of the result changes.
+        resumes: whether the function goes on where an interrupted run of it stopped: what it keeps under `out / UNFINISHED` is there
+            again next time, and is removed once the function returns. No part of the key.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Stage:
     config: Mapping[str, Any]
     inputs: Mapping[str, Stage] = field(default_factory=dict)
     version: int = 1
+    resumes: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -63,7 +70,10 @@ class Stage:
     def __call__(self, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
         """Runs the function on finished inputs and returns its report."""
         module, _, name = self.function.partition(":")
+        if self.resumes:
+            (out / UNFINISHED).mkdir(exist_ok=True)
         report = getattr(importlib.import_module(module), name)(dict(self.config), dict(inputs), out)
+        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
         return report or {}
 
 

@@ -1,0 +1,57 @@
+"""A stage that resumes: an interrupted run keeps what it needs to go on, a finished one leaves none of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.stages import Store
+from methods.stage import UNFINISHED, Stage, run_in
+
+WORK = '''
+def count(config, inputs, out):
+    """Needs three runs: each but the last is interrupted, and keeps how far it came."""
+    kept = out / "unfinished" / "steps.txt"
+    steps = int(kept.read_text()) + 1 if kept.exists() else 1
+    (out / "half.txt").write_text(str(steps))
+    if steps < config["runs"]:
+        kept.write_text(str(steps))
+        raise KeyboardInterrupt
+    return {"steps": steps, "files": sorted(path.name for path in out.iterdir())}
+'''
+
+
+@pytest.fixture(autouse=True)
+def work(tmp_path, monkeypatch):
+    (tmp_path / "resuming_work.py").write_text(WORK)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "resuming_work", raising=False)
+
+
+def counting(runs: int) -> Stage:
+    return Stage("count", "resuming_work:count", {"runs": runs}, resumes=True)
+
+
+def test_it_finds_what_an_interrupted_run_kept(tmp_path):
+    root, stage = tmp_path / "store", counting(runs=3)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            Store(root).run(stage)
+        assert not Store(root).done(stage)
+    store = Store(root)
+    folder = store.run(stage)
+    assert store.report(stage)["report"] == {"steps": 3, "files": ["half.txt", UNFINISHED]}
+    assert not (folder / UNFINISHED).exists()
+    assert [path.name for path in folder.parent.iterdir()] == [stage.key]
+
+
+def test_without_a_store_it_runs_too(tmp_path):
+    folder = run_in(tmp_path / "stages")(counting(runs=1))
+    assert [path.name for path in folder.iterdir()] == ["half.txt"]
+
+
+def test_resuming_is_no_part_of_a_stages_meaning():
+    stage = counting(runs=1)
+    assert replace(stage, resumes=False).key == stage.key
