@@ -45,6 +45,7 @@ class TokenizedRetriever(GenerativeRetriever):
             "methods.training:train",
             {"generator": {**self.config.generator.model_dump(mode="json"), "seed": seed}, "pictures_of": []},
             {"data": data, **encoder_inputs(stages), "codes": codes},
+            version=2,
         )
         return {"encoder": stages["encoder"], "features": stages["features"], "tokenizer": tokenizer, "generator": generator}
 

@@ -36,6 +36,11 @@ class PackedStates:
     states_TH: Tensor
     start_Q1: Tensor
 
+    @property
+    def lengths_Q(self) -> Tensor:
+        """Tokens of each caption."""
+        return self.start_Q1.diff()
+
     def take(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the states of some captions, zero-padded to the longest, and their mask: (B, T, H), (B, T)."""
         start_B, length_B = self.start_Q1[rows_B], self.start_Q1[rows_B + 1] - self.start_Q1[rows_B]

@@ -58,6 +58,7 @@ class GRACE(GenerativeRetriever):
                 "pictures_of": ["train", *exposure.images],
             },
             {"data": data, **encoder_inputs(stages), "codes": codes},
+            version=2,
         )
         return {"encoder": stages["encoder"], "codes": codes, "generator": generator}
 

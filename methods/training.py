@@ -17,11 +17,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from avg.captions import CaptionBatch
-from avg.generator import Generator, Source, create, generative_loss, sequence_scores
+from avg.generator import PAD, Generator, Source, create, generative_loss, sequence_scores
 from avg.precision import fast_dtype
 from avg.ranking_loss import discriminative_loss, with_positive
 from avg.schedule import warm_cosine
 from avg.settings import GeneratorSettings
+from methods.batching import batches
 from methods.beam import DeviceTrie, beam_search
 from methods.data import Dataset
 from methods.features import SplitFeatures, load_split
@@ -71,6 +72,15 @@ class Identified:
         return model.text_source(CaptionBatch(texts, states_BTH.float(), mask_BT, torch.from_numpy(self.features.texts_QD)[captions_B]))
 
 
+def lengths(codes_XL: Tensor) -> Tensor:
+    return (codes_XL != PAD).sum(1)
+
+
+def trimmed(codes_BL: Tensor) -> Tensor:
+    """Returns identifiers without the columns in which all of them pad."""
+    return codes_BL[:, : int(lengths(codes_BL).max())]
+
+
 class Trainer:
     """A generator with its data, optimiser and random numbers; one method a training stage."""
 
@@ -87,20 +97,25 @@ class Trainer:
         captions = len(data.features.texts_QD)
         steps = -(-captions // settings.batch)
         optimizer, schedule = self._optimizer(settings.learning_rate, steps * settings.epochs)
-        pictures_ND, picture_codes = self._pictures()
-        since_best = 0
+        pictures_ND, draw_pictures = self._pictures()
+        third, since_best = max(settings.batch // 3, 1), 0
         for epoch in range(settings.epochs):
             total = 0.0
-            order_Q = torch.randperm(captions, generator=self.random)
-            for rows_B in tqdm(order_Q.split(settings.batch), desc=f"generator {epoch + 1}/{settings.epochs}", unit="step", leave=False):
+            codes_QL = data.draw(data.caption_images(torch.arange(captions)), self.random)
+            picked_P = torch.randint(max(len(pictures_ND), 1), (steps * third if len(pictures_ND) else 0,), generator=self.random)
+            codes_PL = draw_pictures(picked_P)
+            order = batches(lengths(codes_QL), data.features.states.lengths_Q, settings.batch, self.random)
+            shown = batches(lengths(codes_PL), torch.zeros(len(codes_PL)), third, self.random)
+            for step, rows_B in enumerate(tqdm(order, desc=f"generator {epoch + 1}/{settings.epochs}", unit="step", leave=False)):
                 self.model.train()
-                codes_BL = data.draw(data.caption_images(rows_B), self.random)
+                codes_BL = trimmed(codes_QL[rows_B])
                 loss = self._generative_loss(data.text_source(self.model, rows_B), codes_BL)
                 if settings.discriminative == "joint":
                     loss = loss + settings.discriminative_weight * self._ranking_loss(rows_B, codes_BL)
-                if len(pictures_ND):
-                    picked_B = torch.randint(len(pictures_ND), (len(rows_B) // 3 + 1,), generator=self.random)
-                    loss = loss + self._generative_loss(self.model.picture_source(pictures_ND[picked_B]), picture_codes(picked_B))
+                if shown:
+                    rows_P = shown[step]
+                    source = self.model.picture_source(pictures_ND[picked_P[rows_P]])
+                    loss = loss + self._generative_loss(source, trimmed(codes_PL[rows_P]))
                 total += float(loss.detach()) / steps
                 self._update(loss, optimizer, schedule)
             since_best = 0 if self._validate(loss=round(total, 4)) else since_best + 1
@@ -155,7 +170,7 @@ class Trainer:
     def _pictures(self) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         """Returns the vectors of all pictures to be learned, and what draws identifiers of some of them."""
         if not self.pictures_of:
-            return torch.empty(0), torch.clone
+            return torch.empty(0), lambda rows: self.train_split.codes_XL[:0]
         shown = [self.splits[name] for name in self.pictures_of]
         bounds = np.cumsum([0, *(len(split.features.images_ND) for split in shown)])
         all_codes = torch.cat([split.codes_XL for split in shown])
