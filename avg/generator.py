@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +20,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from avg import decoding
 from avg.captions import CaptionBatch
+from avg.decoding import Decoding, Source
 from avg.precision import autocast
 from avg.settings import GeneratorSettings
 
 PAD = -1
 """Fills identifiers shorter than the longest."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What the decoder attends to: (B, T, W) vectors and (B, T) True where there is one."""
-
-    states_BTW: Tensor
-    mask_BT: Tensor
-
-
-@dataclass
-class DecodeState:
-    """Where a batch of beams stands: keys and values so far, and the source, each repeated for M beams."""
-
-    cache: Any
-    source: Source
-    beams: int
 
 
 class Generator(nn.Module, ABC):
@@ -75,52 +59,38 @@ class Generator(nn.Module, ABC):
     def logits(self, hidden: Tensor) -> Tensor:
         """Returns the V logits of hidden states, float32."""
 
-    def forward(self, source: Source, codes_BL: Tensor) -> Tensor:
-        """Returns the logits of every step given the true tokens before it, float32 (B, L, V)."""
-        before_BL = torch.cat([torch.full_like(codes_BL[:, :1], self.tokens), codes_BL[:, :-1].clamp(min=0)], 1)
+    @property
+    def decoding(self) -> Decoding:
+        """What runs the decoder."""
+        return decoding.of(self.decoder)
+
+    def forward(self, source: Source, codes: Tensor) -> Tensor:
+        """Returns the logits of every step given the true tokens before it, float32 (..., L, V).
+
+        Args:
+            codes: one identifier a source, (B, L), or M of them, (B, M, L).
+        """
+        before = torch.cat([torch.full_like(codes[..., :1], self.tokens), codes[..., :-1].clamp(min=0)], -1)
         with autocast():
-            hidden_BLW = self.decoder(
-                inputs_embeds=self.embed(before_BL),
-                encoder_hidden_states=source.states_BTW,
-                encoder_attention_mask=source.mask_BT.long(),
-                use_cache=False,
-            ).last_hidden_state
-            return self.logits(hidden_BLW)
+            embeds = self.embed(before)
+            several = codes.ndim == 3
+            hidden_BMLW = self.decoding.teach(embeds if several else embeds[:, None], source)
+            return self.logits(hidden_BMLW if several else hidden_BMLW[:, 0])
 
-    def start(self, source: Source) -> tuple[Tensor, DecodeState]:
+    def start(self, source: Source) -> tuple[Tensor, Any]:
         """Returns the logits of the first token, (B, V), and the state from which decoding goes on with one beam."""
-        from transformers import DynamicCache, EncoderDecoderCache
+        state = self.decoding.begin(source)
+        first_B1 = torch.full((len(source.mask_BT), 1), self.tokens)
+        return self.step(state, torch.zeros_like(first_B1), first_B1)[:, 0], state
 
-        state = DecodeState(EncoderDecoderCache(DynamicCache(), DynamicCache()), source, 1)
-        logits_BV = self._step(torch.full((len(source.mask_BT), 1), self.tokens), state)
-        return logits_BV, state
-
-    def step(self, state: DecodeState, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
+    def step(self, state: Any, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
         """Returns the logits after one more token of each of M beams, (B, M, V), and moves the state there.
 
         Args:
             parents_BM: which beam of the state each new beam continues.
             tokens_BM: the token it appends.
         """
-        batch, beams = parents_BM.shape
-        rows_X = (torch.arange(batch)[:, None] * state.beams + parents_BM).flatten()
-        state.cache.self_attention_cache.reorder_cache(rows_X)
-        if state.beams != beams:
-            # beams of one query share its source, so its keys are copied when their number changes, and not moved when beams are
-            state.cache.cross_attention_cache.reorder_cache(rows_X)
-            state.source = Source(state.source.states_BTW[rows_X], state.source.mask_BT[rows_X])
-            state.beams = beams
-        return self._step(tokens_BM.reshape(-1, 1), state).unflatten(0, (batch, beams))
-
-    def _step(self, tokens_X1: Tensor, state: DecodeState) -> Tensor:
-        hidden_X1W = self.decoder(
-            inputs_embeds=self.embed(tokens_X1),
-            encoder_hidden_states=state.source.states_BTW,
-            encoder_attention_mask=state.source.mask_BT.long(),
-            past_key_values=state.cache,
-            use_cache=True,
-        ).last_hidden_state
-        return self.logits(hidden_X1W[:, 0])
+        return self.logits(self.decoding.advance(self.embed(tokens_BM), state, parents_BM))
 
     def save(self, folder: Path) -> None:
         stored = {"settings": self.settings.model_dump(mode="json"), "tokens": self.tokens, **self.stored}

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from avg.captions import CaptionBatch
-from avg.generator import Generator, Source, fitted_rows
+from avg.decoding import Source
+from avg.generator import Generator, fitted_rows
 from avg.settings import GeneratorSettings
 
 SOURCE_TOKENS = 128

@@ -154,12 +154,9 @@ class Trainer:
             found_BM, _ = beam_search(logits_BV, partial(model.step, state), found, self.settings.candidates)
         candidates_BML = torch.from_numpy(trie.identifiers_NL)[found_BM.clone().clamp(min=0)]
         candidates_BML, place_B = with_positive(candidates_BML, codes_BL, self.random)
-        batch, beams = candidates_BML.shape[:2]
         model.train()
-        source = self.train_split.text_source(model, rows_B)
-        wide = Source(source.states_BTW.repeat_interleave(beams, 0), source.mask_BT.repeat_interleave(beams, 0))
-        flat_XL = candidates_BML.flatten(0, 1)
-        return discriminative_loss(sequence_scores(model(wide, flat_XL), flat_XL).unflatten(0, (batch, beams)), place_B)
+        logits_BMLV = model(self.train_split.text_source(model, rows_B), candidates_BML)
+        return discriminative_loss(sequence_scores(logits_BMLV, candidates_BML), place_B)
 
     def _training_trie(self) -> tuple[Trie, DeviceTrie]:
         if not hasattr(self, "_trie"):
