@@ -6,15 +6,15 @@ On disk a data set is one folder, whatever it was made from:
 
     dataset.json            {"name", "pictures": "pictures.zip" or a folder, "splits": {name: {"images", "captions"}}}
     train.json val.json …   {"image_ids", "files", "captions", "caption_image_ids"}
-    pictures.zip            members named in "files" (stored, not compressed), or nothing where "pictures" is a folder
+    pictures.zip            members named in "files" (stored, not compressed), or nothing where "pictures" is a folder elsewhere
+
+Image ids fit into 31 bits (summaries store them so). How pictures are read, and which are refused: `methods/pictures.py`.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,51 +22,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from methods.pictures import Pictures
+
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-class Pictures(Sequence["Image"]):
-    """Returns pictures by row as RGB PIL images, decoded when asked for.
-
-    Args:
-        root: a folder, or a zip file whose members are the pictures.
-        files: N names relative to `root`.
-
-    Raises:
-        ValueError: on access, when a picture is missing or cannot be decoded; the message names the file.
-    """
-
-    def __init__(self, root: Path, files: Sequence[str]):
-        self.root = Path(root)
-        self.files = tuple(files)
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, row):
-        if isinstance(row, slice):
-            return Pictures(self.root, self.files[row])
-        from PIL import Image, UnidentifiedImageError
-
-        name = self.files[row]
-        try:
-            with Image.open(io.BytesIO(self._read(name))) as picture:
-                return picture.convert("RGB")
-        except (UnidentifiedImageError, OSError, KeyError) as error:
-            raise ValueError(f"picture {name} in {self.root} cannot be read: {error}") from error
-
-    def __iter__(self) -> Iterator[Image]:
-        return (self[row] for row in range(len(self)))
-
-    def _read(self, name: str) -> bytes:
-        if self.root.suffix == ".zip":
-            return self._archive.read(name)
-        return (self.root / name).read_bytes()
-
-    @cached_property
-    def _archive(self) -> zipfile.ZipFile:
-        return zipfile.ZipFile(self.root)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from benchmarks.datasets.captions import caption
+from benchmarks.datasets.duplicates import duplicates
 from benchmarks.datasets.scenes import SIDE, Thing, compose, draw
 from benchmarks.datasets.sprites import all_sprites, rasterise
 from methods.retriever import Settings
@@ -108,19 +108,6 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     }
     (out / "dataset.json").write_text(json.dumps(info, indent=1))
     return report
-
-
-def duplicates(captions: Iterable[str], image_ids: Iterable[int]) -> dict[str, float]:
-    """Returns the share of captions that are also, but for capitals, another image's, and the share of images with such a caption.
-
-    They cap R@1: no method can tell such images apart by such a caption.
-    """
-    images: dict[str, set[int]] = defaultdict(set)
-    pairs = [(text.casefold(), image) for text, image in zip(captions, image_ids, strict=True)]
-    for text, image in pairs:
-        images[text].add(image)
-    shared = [(text, image) for text, image in pairs if len(images[text]) > 1]
-    return {"captions": len(shared) / len(pairs), "images": len({image for _, image in shared}) / len({image for _, image in pairs})}
 
 
 def _thing(thing: Thing) -> dict[str, Any]:

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.datasets import data_stage, dataset_names, paper_dataset
+from benchmarks.datasets import DATASETS, data_stage, paper_dataset
 from benchmarks.datasets.captions import Facts, Mention, word_facts
 from benchmarks.datasets.contact_sheet import contact_sheet
-from benchmarks.datasets.openmoji_scenes import ATTRIBUTION, SceneSettings, duplicates
+from benchmarks.datasets.duplicates import duplicates
+from benchmarks.datasets.openmoji_scenes import ATTRIBUTION, SceneSettings
 from benchmarks.datasets.scenes import GROUNDS, OVERLAP, Scene, Thing, compose, draw
 from benchmarks.datasets.sprites import SPRITES, Name, Sprite, all_sprites, rasterise
 from methods.data import Dataset
@@ -178,7 +179,7 @@ def test_contact_sheet(data: Path, tmp_path: Path) -> None:
 
 
 def test_registry() -> None:
-    for name in dataset_names():
+    for name in DATASETS:
         config = data_stage(name, 3).config
         assert SceneSettings(**config).model_dump() == config
     assert data_stage("openmoji-scenes").key != data_stage("openmoji-scenes", 1).key

@@ -1,0 +1,170 @@
+"""The one place that reads pictures: from a folder, from a zip file, or from tar files (WebDataset shards) in a folder.
+
+Names come from files that others wrote, and so do the bytes behind them. A name that leaves its root is refused, and so is a picture whose
+header promises more pixels than memory should be given for.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import warnings
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MAX_PIXELS = 89_478_485  # what Pillow begins to warn at: a quarter of a GB as RGB
+MAX_BYTES = 2**28  # of a file; no photo comes near
+AHEAD = 32  # pictures in memory before they are asked for
+WORKERS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class PictureError(ValueError):
+    """A picture cannot be had. `why`: it is not there, its name or size is refused, or its bytes are no whole picture."""
+
+    def __init__(self, message: str, why: Literal["missing", "refused", "undecodable"]):
+        super().__init__(message)
+        self.why = why
+
+
+def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS, ahead: int = AHEAD) -> Iterator[Result]:
+    """Yields `function(item)` of each item, in order, computed by threads before it is asked for; never more than `ahead` results wait."""
+    waiting: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+    try:
+        for item in items:
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(function, item))
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def check_name(name: str) -> None:
+    """Raises a `PictureError` if a picture's name leaves the root that it is relative to; looks at the name alone."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise PictureError(f"picture name {name!r} is refused: it must be relative to the data root and stay in it, without ..", "refused")
+
+
+class Pictures(Sequence["Image"]):
+    """Returns pictures by row as RGB PIL images, decoded when asked for; iterated, threads decode ahead.
+
+    Args:
+        root: a folder, or a zip file whose members are the pictures.
+        files: N names relative to `root`; `FILE.tar/MEMBER` is a member of a tar file there.
+
+    Raises:
+        PictureError: on access, when a picture is missing, refused or cannot be decoded; the message names the file.
+    """
+
+    def __init__(self, root: Path, files: Sequence[str]):
+        self.root = Path(root)
+        self.files = tuple(files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row):
+        if isinstance(row, slice):
+            return Pictures(self.root, self.files[row])
+        name = self.files[row]
+        raw, Image = self._read(name), _pillow()
+        try:
+            with Image.open(io.BytesIO(raw)) as picture:
+                wide, high = picture.size
+                if wide * high > MAX_PIXELS:
+                    raise self._bomb(name, f"{wide:,} × {high:,} pixels")
+                return picture.convert("RGB")
+        except PictureError:
+            raise
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            raise self._bomb(name, "too many pixels") from error
+        except Exception as error:  # a decoder raises anything on bytes that were made to harm or cut short: SyntaxError, struct.error …
+            raise PictureError(f"picture {name} in {self.root} cannot be read: {error}", "undecodable") from error
+
+    def __iter__(self) -> Iterator[Image]:
+        return in_order(self.__getitem__, range(len(self)))
+
+    def mapped(self, function: Callable[[Image], Result]) -> Iterator[Result]:
+        """Yields `function(picture)` of each picture, in order; threads decode and call it ahead: a model need not wait for resizing."""
+        return in_order(lambda row: function(self[row]), range(len(self)))
+
+    def _bomb(self, name: str, what: str) -> PictureError:
+        message = f"picture {name} in {self.root} is refused as a decompression bomb: {what}, of at most {MAX_PIXELS:,}; scale it down"
+        return PictureError(message, "refused")
+
+    def _read(self, name: str) -> bytes:
+        check_name(name)
+        try:
+            if self.root.suffix == ".zip":
+                return self._of_size(name, self._archive.getinfo(name).file_size, lambda: self._archive.read(name))
+            shard, tar, member = name.partition(".tar/")
+            path = self.root / (shard + ".tar" if tar else name)
+            if not path.resolve().is_relative_to(self._resolved):
+                raise PictureError(f"picture {name} in {self.root} is refused: it is a link out of that folder; copy it there", "refused")
+            if not tar:
+                return self._of_size(name, path.stat().st_size, path.read_bytes)
+            start, size = _members(path)[member]
+            return self._of_size(name, size, lambda: _part(path, start, size))
+        except (KeyError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise PictureError(f"picture {name} in {self.root} cannot be read: it is missing", "missing") from error
+        except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
+            raise PictureError(f"picture {name} in {self.root} cannot be read: {error}", "undecodable") from error
+
+    def _of_size(self, name: str, size: int, read: Callable[[], bytes]) -> bytes:
+        if size > MAX_BYTES:
+            raise PictureError(f"picture {name} in {self.root} is refused: it has {size:,} bytes, of at most {MAX_BYTES:,}", "refused")
+        return read()
+
+    @cached_property
+    def _archive(self) -> zipfile.ZipFile:
+        return zipfile.ZipFile(self.root)
+
+    @cached_property
+    def _resolved(self) -> Path:
+        return self.root.resolve()
+
+
+def tar_members(path: Path) -> dict[str, tuple[int, int]]:
+    """Returns where each regular file of an uncompressed tar file begins, and its bytes; links in it are left out.
+
+    Raises:
+        tarfile.TarError: if it is no such file.
+    """
+    with tarfile.open(path, "r:") as archive:
+        return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+
+
+@lru_cache(maxsize=4096)
+def _members(path: Path) -> dict[str, tuple[int, int]]:
+    return tar_members(path)
+
+
+def _part(path: Path, start: int, size: int) -> bytes:
+    with path.open("rb") as file:  # a file of its own for each thread: they must not share a position
+        file.seek(start)
+        return file.read(size)
+
+
+@cache
+def _pillow() -> ModuleType:
+    from PIL import Image
+
+    # A picture is refused, not warned about; a warning would be a second line.
+    warnings.simplefilter("error", Image.DecompressionBombWarning)
+    return Image
