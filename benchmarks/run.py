@@ -35,8 +35,17 @@ results_option = click.option(
     "--results", type=click.Path(path_type=Path),
     help="Folder of tables and run summaries.  [default: results; none with --rows or --set, which make a part or a variant of a table]",
 )  # fmt: skip
-dataset_option = click.option("--dataset", "datasets", callback=names, help=f"Data sets, comma-separated.  [default: {DEFAULT_DATASET}]")
-tiny_option = click.option("--tiny", is_flag=True, help=f"Seconds instead of minutes: {TINY_DATASET}, tiny settings.")
+dataset_option = click.option(
+    "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"
+)
+tiny_option = click.option(
+    "--tiny", is_flag=True, help=f"Seconds instead of minutes: tiny settings, and {TINY_DATASET} unless --dataset is given."
+)
+data_root_option = click.option(
+    "--data-root", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder of the one data set that lies on disk; remembered for next time.",
+)  # fmt: skip
+five_captions_option = click.option("--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010).")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -50,6 +59,8 @@ def cli() -> None:
 def table_command(name: str) -> click.Command:
     @click.command(name, help=f"Measure {name}: train what is missing, evaluate, print and write the table.")
     @dataset_option
+    @data_root_option
+    @five_captions_option
     @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
     @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
     @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
@@ -67,15 +78,16 @@ def table_command(name: str) -> click.Command:
 
 def run_table(
     name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...],
-    split: str, dry_run: bool, tiny: bool, results: Path | None, store: Path,
+    split: str, dry_run: bool, tiny: bool, results: Path | None, store: Path, data_root: Path | None = None, five_captions: bool = False,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, tables
     from benchmarks.grid import build_grid
     from benchmarks.render import markdown
+    from benchmarks.roots import named
     from benchmarks.stages import Store
 
-    datasets = datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,)
+    datasets = named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
     table = campaign.chosen(tables.table(name), rows)
     plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
     if split != "test" and results:
@@ -116,17 +128,23 @@ def print_time(lines: list[tuple[str, int, float, str]]) -> None:
 
 @cli.command()
 @dataset_option
+@data_root_option
+@five_captions_option
 @tiny_option
 @click.option("--contact-sheet", "sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG of pictures and captions.")
 @click.option("--split", default="test", show_default=True, help="Split that the contact sheet shows.")
 @store_option
-def data(datasets: tuple[str, ...], tiny: bool, sheet: Path | None, split: str, store: Path) -> None:
-    """Build data sets and say what is in them."""
+def data(
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, tiny: bool, sheet: Path | None, split: str, store: Path
+) -> None:
+    """Build or list data sets and say what is in them."""
     from benchmarks.datasets import data_stage
     from benchmarks.progress import Bar
+    from benchmarks.roots import named
     from benchmarks.stages import Store
 
-    built = [data_stage(name) for name in datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,)]
+    datasets = named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
+    built = [data_stage(name) for name in datasets]
     if sheet and len(built) > 1:
         raise ValueError("--contact-sheet shows one data set: name one with --dataset")
     stages = Store(store)
@@ -139,9 +157,12 @@ def data(datasets: tuple[str, ...], tiny: bool, sheet: Path | None, split: str, 
         click.echo(f"{stage.config['name']}: {folder}")
         for name, facts in stages.report(stage)["report"].items():
             shared = facts["duplicates"]
+            again = (
+                "verify-data counts equal pictures" if shared["pictures"] is None else f"{shared['pictures']:.2%} of pictures come again"
+            )
             click.echo(
                 f"  {name:5} {facts['images']:>7,} images {facts['captions']:>8,} captions of {facts['words']:.1f} words; "
-                f"{shared['captions']:.2%} of captions also fit another image, {shared['pictures']:.2%} of pictures come again"
+                f"{shared['captions']:.2%} of captions also fit another image, {again}"
             )
     if sheet:
         from benchmarks.datasets.contact_sheet import contact_sheet
@@ -150,6 +171,31 @@ def data(datasets: tuple[str, ...], tiny: bool, sheet: Path | None, split: str, 
             click.echo(f"written: {contact_sheet(folders[0], split, sheet)}")
         except OSError as error:
             raise ValueError(f"cannot write {sheet} ({error.strerror}): name another file with --contact-sheet") from error
+
+
+@cli.command("verify-data")
+@dataset_option
+@data_root_option
+@five_captions_option
+@click.option("--json", "to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the report there as JSON too.")
+def verify_data(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, to: Path | None) -> int:
+    """Check a data set on disk: counts, ids, every picture, duplicates, test pictures in train. Exit code 2 if it is not what it says."""
+    import json
+
+    from benchmarks.roots import named
+    from benchmarks.seal import write_atomically
+    from benchmarks.verify import text, verify
+
+    if len(datasets) != 1:
+        raise ValueError("verify-data checks one data set: name it with --dataset")
+    report = verify(*named(datasets, data_root, five_captions))
+    click.echo(text(report))
+    if to:
+        try:
+            write_atomically(to, json.dumps(report, indent=1) + "\n")
+        except OSError as error:
+            raise ValueError(f"cannot write {to} ({error.strerror}): name another file with --json") from error
+    return 2 if report["faults"] else 0
 
 
 @cli.command()

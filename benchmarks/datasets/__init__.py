@@ -7,6 +7,7 @@ from typing import Any
 from methods.stage import Stage
 
 SCENES = "benchmarks.datasets.openmoji_scenes:build"
+FILES = "benchmarks.datasets.on_disk:build"
 
 DATASETS: dict[str, dict[str, Any]] = {
     # name: scenes in each split
@@ -16,28 +17,52 @@ DATASETS: dict[str, dict[str, Any]] = {
     "openmoji-scenes-tiny": {"train": 300, "val": 60, "test": 80},
 }
 
-BESIDE = {"openmoji-scenes-5k": "mscoco-5k"}
+ON_DISK = {
+    # name: (form, the file that its root must hold)
+    "flickr30k": ("karpathy", "dataset_flickr30k.json"),
+    "flickr30k-entities": ("entities", "test.txt"),
+    "mscoco-5k": ("karpathy", "dataset_coco.json"),
+}
+
+FIVE = "-five-captions"
+"""End of the name of a data set on disk of which each picture keeps five captions: other queries, and so results of their own."""
+
+BESIDE = {"openmoji-scenes-5k": "mscoco-5k", "mscoco-5k": "mscoco-5k"}
+PAPERS = {"flickr30k": "flickr30k", "flickr30k-entities": "flickr30k", "mscoco-5k": "mscoco-5k"}
 
 
 def dataset_names() -> list[str]:
-    return list(DATASETS)
+    """Returns the names of all data sets: made here, known ones on disk, and those whose root the user has named."""
+    from benchmarks.roots import roots
+
+    return list(dict.fromkeys([*DATASETS, *ON_DISK, *roots()]))
+
+
+def on_disk_name(name: str, five_captions: bool) -> str:
+    """Returns the name of a data set on disk, with or without the cut to five captions."""
+    return name.removesuffix(FIVE) + FIVE if five_captions else name
 
 
 def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
     """Returns the stage that makes a data set.
 
     Args:
-        name: a registered data set.
-        data_seed: what its scenes are drawn from.
-        counts: other sizes of `train`, `val` or `test`.
+        name: a data set of `dataset_names`; `-five-captions` after that of one on disk keeps five captions of each picture.
+        data_seed: what scenes are drawn from.
+        counts: other sizes of `train`, `val` or `test` of scenes.
 
     Raises:
-        ValueError: no such data set or split (names the nearest and lists those there are), or a count below 1.
+        ValueError: no such data set or split (names the nearest and lists those there are), a count below 1, or a data set on disk whose
+            root is unknown or does not hold it.
     """
     from methods.registry import nearest
 
     if name not in DATASETS:
-        raise ValueError(f"unknown data set {name!r}: {nearest(name, dataset_names())}")
+        from benchmarks.datasets.on_disk import settings
+
+        if data_seed or counts:
+            raise ValueError(f"{name} lies on disk: it has neither a seed nor other sizes")
+        return Stage("data", FILES, settings(name))
     for split, count in counts.items():
         if split not in DATASETS[name]:
             raise ValueError(f"{name} has no split {split!r}: {nearest(split, list(DATASETS[name]))}")
@@ -48,5 +73,10 @@ def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
 
 
 def paper_dataset(name: str) -> str:
-    """Returns the paper's data set that stands as context beside this one."""
-    return BESIDE.get(name, "flickr30k")
+    """Returns the paper's data set whose numbers stand beside this one's: the same data, or the nearest in size as context."""
+    return BESIDE.get(name.removesuffix(FIVE), "flickr30k")
+
+
+def is_papers(name: str) -> bool:
+    """Says whether a data set is, by its name, the one that `paper_dataset` gives."""
+    return name.removesuffix(FIVE) in PAPERS

@@ -27,7 +27,7 @@ def contact_sheet(data_folder: Path, split: str, out: Path, rows: int = 6, colum
     Raises:
         ValueError: if the folder holds no data set, or the data set no such split.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     dataset = Dataset(Path(data_folder))
     shown = dataset.split(split)
@@ -41,7 +41,7 @@ def contact_sheet(data_folder: Path, split: str, out: Path, rows: int = 6, colum
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     for place, row in enumerate(picked):
         left, top = MARGIN + place % columns * wide, MARGIN + place // columns * high
-        sheet.paste(shown.pictures[row].resize((CELL, CELL), Image.Resampling.LANCZOS), (left, top))
+        sheet.paste(ImageOps.pad(shown.pictures[row], (CELL, CELL), Image.Resampling.LANCZOS, color="white"), (left, top))
         captions = [shown.captions[query] for query in np.flatnonzero(shown.caption_rows_Q == row)]
         text: list[str] = []
         for line in rng.permutation(len(captions))[:SPOKEN]:

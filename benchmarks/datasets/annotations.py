@@ -1,0 +1,102 @@
+"""What every form of a data set on disk is read into: which picture is in which split, and what is said of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from methods.pictures import check_name
+
+SPLITS = ("train", "val", "test")
+LARGEST_ID = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One picture: its name relative to the pictures' folder, its id, and its captions."""
+
+    file: str
+    image_id: int
+    captions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Entries of every split, in the order of the files; nothing is checked but their form.
+
+    Args:
+        pictures: the folder that the entries' names are relative to.
+    """
+
+    pictures: Path
+    splits: Mapping[str, Sequence[Entry]]
+
+    def cut(self, captions: int) -> Annotations:
+        """Returns the same with no more than the first so many captions of each picture."""
+        return replace(
+            self, splits={name: [replace(e, captions=e.captions[:captions]) for e in entries] for name, entries in self.splits.items()}
+        )
+
+    def check(self) -> None:
+        """Raises a ValueError, naming the first of them, if a split is empty, a name leaves the folder, an id is unfit or comes twice, or
+        a picture has no caption: nothing can be measured on such data."""
+        seen: dict[int, tuple[str, str]] = {}
+        for split in SPLITS:
+            if not self.splits.get(split):
+                raise ValueError(f"there is no picture in the split {split!r}: a data set needs {', '.join(SPLITS)}")
+            for entry in self.splits[split]:
+                check_name(entry.file)
+                if not 0 <= entry.image_id <= LARGEST_ID:
+                    raise ValueError(f"picture {entry.file}: its image id {entry.image_id} is not between 0 and {LARGEST_ID}")
+                if entry.image_id in seen:
+                    other, first = seen[entry.image_id]
+                    raise ValueError(f"image id {entry.image_id} comes twice: {first} in {other}, {entry.file} in {split}")
+                if not entry.captions:
+                    raise ValueError(f"picture {entry.file} in {split} has no caption")
+                seen[entry.image_id] = split, entry.file
+
+
+def tidy(caption: str) -> str:
+    """Returns a caption with its white space made single: published ones hold line ends and trailing blanks."""
+    return " ".join(caption.split())
+
+
+def hashed_split(name: str) -> str:
+    """Returns the split of a picture where nobody says it: 80, 10 and 10 percent, by the sha256 of its name alone.
+
+    So a picture keeps its split when others are added. Example: the first 8 hex digits of sha256("a.jpg") are 509b0d46, which is
+    1352338758: the last two digits, 58, are below 80, so it is in train; 80 to 89 are val, 90 to 99 test.
+    """
+    part = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % 100
+    return "train" if part < 80 else "val" if part < 90 else "test"
+
+
+def gathered(rows: Iterable[tuple[str, str | None, Sequence[str]]], pictures: Path) -> Annotations:
+    """Returns annotations from (name, split or None, captions): rows of one picture in one split are one entry, ids count pictures as they
+    first appear. Where no row says its split, all are split by `hashed_split`.
+
+    Raises:
+        ValueError: if some rows say their split and others do not.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    ids: dict[str, int] = {}
+    stated = set()
+    for name, split, captions in rows:
+        stated.add(split is not None)
+        found.setdefault((name, split or hashed_split(name)), []).extend(captions)
+        ids.setdefault(name, len(ids))
+    if len(stated) > 1:
+        raise ValueError("some pictures say their split and others do not: say it for all of them, or for none")
+    splits: dict[str, list[Entry]] = {split: [] for split in SPLITS}
+    for (name, split), captions in found.items():
+        splits[split].append(Entry(name, ids[name], tuple(captions)))
+    return Annotations(pictures, splits)
+
+
+def known_split(split: str, where: str, also: Sequence[str] = ()) -> str:
+    """Returns the split, or raises a ValueError that lists the valid ones."""
+    if split not in (*SPLITS, *also):
+        raise ValueError(f"{where}: unknown split {split!r}; valid are {', '.join((*SPLITS, *also))}")
+    return split
