@@ -158,7 +158,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
     rule, rng = protocol(plan.protocol).ties, np.random.default_rng(SEED)
     behind = labelled([*record["lineage"].values(), record])
     report, environment = record["report"], record["environment"]
-    data = record["lineage"][plan.data.key]["report"]
+    data = record["lineage"][plan.data.key]["report"].get(plan.split, {})
     return {
         "format": 1,
         "row": plan.row.key,
@@ -180,7 +180,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "search_seconds": report.get("search_seconds"),
         "seconds": {label: stage["seconds"] for label, stage in behind.items()},
         "stages": {label: stage["key"] for label, stage in behind.items()},
-        "data": {"duplicates": data.get(plan.split, {}).get("duplicates")},
+        "data": {fact: data[fact] for fact in ("duplicates", "as_published") if fact in data},
         "versions": environment["versions"],
         "git": environment["git"],
         "hardware": environment["hardware"],

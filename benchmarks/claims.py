@@ -16,6 +16,10 @@ from benchmarks.statistics import SEED, holm, intervals, randomisation_tests
 
 ALPHA = 0.01  # the paper's level for its star
 
+MATCH, NEAR = 0.3, 1.0
+"""Points. The same weights move by up to 0.8 between two code bases' resizing and precision."""
+
+Closeness = Literal["match", "near", "differs"]
 Word = Literal["supported", "not supported", "inconclusive", "missing"]
 
 
@@ -47,6 +51,12 @@ class Verdict:
     claim: Claim
     word: Word
     weakest: Comparison | None = None
+
+
+def closeness(value: float, reported: float) -> Closeness:
+    """Returns how near a measurement on the same data is to the number that was reported, both in percent."""
+    apart = round(abs(value - reported), 6)  # 62.5 - 62.2 is more than 0.3 in floats
+    return "match" if apart <= MATCH else "near" if apart <= NEAR else "differs"
 
 
 def compare(pairs: Sequence[tuple[str, str]], hits: Mapping[str, np.ndarray], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:

@@ -11,19 +11,23 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks.claims import ALPHA, Verdict, compare, verdict
-from benchmarks.datasets import paper_dataset
+from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
+from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import protocol, protocol_line
 from benchmarks.spec import Column, Row, Table
 from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES, SEED, intervals, seed_spread
 
 PAPER_NAMES = {"flickr30k": "Flickr30K", "mscoco-5k": "MS-COCO (5k)"}
+PAPERS_PROTOCOLS = ("paper", "official")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A measurement in percent, or why there is none. `where` tells the place of a failed cell's traceback."""
+    """A measurement in percent, or why there is none. `where` tells the place of a failed cell's traceback.
+
+    `closeness` compares it with the paper's number, where that was measured on the same data.
+    """
 
     state: Literal["measured", "inapplicable", "missing", "failed"]
     value: float = float("nan")
@@ -31,6 +35,7 @@ class Cell:
     high: float = float("nan")
     spread: float | None = None
     reported: float | None = None
+    closeness: Closeness | None = None
     bold: bool = False
     star: bool = False
     where: str = ""
@@ -170,16 +175,28 @@ def _measure(
 def _line(
     table: Table, row: Row, dataset: str, of_row: Sequence[Mapping[str, Any]], cells: Mapping[tuple[str, str], Cell], where: str | None
 ) -> Line:
+    comparable = is_comparable(dataset, of_row)
     nothing = Cell(state="missing") if where is None else Cell(state="failed", where=where)
     reported = table.reported.get(paper_dataset(dataset), {}).get(row.key)
     return Line(
         row=row,
         exposure=of_row[0]["exposure"] if of_row else "",
         cells=tuple(
-            replace(cells.get((row.key, column.key), nothing), reported=reported[place] if reported else None)
+            _beside(cells.get((row.key, column.key), nothing), reported[place] if reported else None, comparable)
             for place, column in enumerate(table.columns)
         ),
     )
+
+
+def is_comparable(dataset: str, summaries: Sequence[Mapping[str, Any]]) -> bool:
+    """Says whether cells were measured on the very images and captions that the paper's numbers come from, not on some of that name."""
+    found = [summary["split"] == "test" and summary.get("data", {}).get("as_published", False) for summary in summaries]
+    return is_papers(dataset) and bool(found) and all(found)
+
+
+def _beside(cell: Cell, reported: float | None, comparable: bool) -> Cell:
+    judged = comparable and reported is not None and cell.state == "measured"
+    return replace(cell, reported=reported, closeness=closeness(cell.value, reported) if judged else None)  # type: ignore[arg-type]
 
 
 def _notes(
@@ -192,7 +209,18 @@ def _notes(
         caps = "" if shared is None else f" {100 * shared:.1f} % of the captions are also another image's, word for word: they cap R@1."
         notes.append(line + caps)
     paper = paper_dataset(dataset)
-    if paper in table.reported and paper != dataset:
-        notes.append(f"Paper: its numbers on {PAPER_NAMES[paper]}, other data and so not comparable; its claims are tested instead.")
+    if paper in table.reported:
+        notes.append(_paper_note(PAPER_NAMES[paper], dataset, known))
     notes += [f"{row.label} failed: see {failures[dataset, row.key]}" for row in rows if (dataset, row.key) in failures]
     return notes
+
+
+def _paper_note(name: str, dataset: str, known: Sequence[Mapping[str, Any]]) -> str:
+    if not is_papers(dataset):
+        return f"Paper: its numbers on {name}, other data and so not comparable; its claims are tested instead."
+    if not is_comparable(dataset, known):
+        why = "the test split here is not the published one (verify-data says how)" if known else "nothing is measured yet"
+        return f"Paper: its numbers on {name}; {why}, so that they are context only."
+    rules = known[0]["protocol"]
+    reservation = "" if rules in PAPERS_PROTOCOLS else f" The protocol {rules} is not the paper's: a difference may be the protocol's."
+    return f"Paper: its numbers on this data. Match: within {MATCH} points of them; near: within {NEAR}; else differs.{reservation}"

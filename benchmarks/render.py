@@ -20,7 +20,8 @@ LATEX_SPECIAL = {
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "§": r"\S{}",
 }  # fmt: skip
 CSV_HEADERS = (
-    "dataset", "row", "label", "kind", "exposure", "column", "state", "value", "low", "high", "seed_sd", "paper", "bold", "star",
+    "dataset", "row", "label", "kind", "exposure", "column", "state", "value", "low", "high", "seed_sd", "paper", "verdict", "bold",
+    "star",
 )  # fmt: skip
 VERDICT_HEADERS = ("Claim of the paper", "Source", "Closest rival", "Difference", "p (Holm)", "Verdict")
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # narrows a wide table, leaves a narrow one
@@ -121,7 +122,7 @@ def csv(grid: Grid) -> str:
                 writer.writerow(
                     [group.dataset, line.row.key, line.row.label, line.row.kind, line.exposure, column.key, cell.state]
                     + ["" if number is None else f"{number:.4f}" for number in (*numbers, cell.spread)]
-                    + ["" if cell.reported is None else _reported(cell.reported), int(cell.bold), int(cell.star)]
+                    + ["" if cell.reported is None else _reported(cell.reported), cell.closeness or "", int(cell.bold), int(cell.star)]
                 )
     return stream.getvalue()
 
@@ -141,7 +142,7 @@ def _headers(grid: Grid) -> list[str]:
 
 def _line(line: Line, style: Style) -> list[str]:
     label = style.escape(line.row.label) if line.row.kind == "compared" else style.reference(line.row.label)
-    cells = [text for cell in line.cells for text in (_cell(cell, style), "" if cell.reported is None else _reported(cell.reported))]
+    cells = [text for cell in line.cells for text in (_cell(cell, style), _beside(cell, style))]
     return [label, *cells, style.escape(line.exposure)]
 
 
@@ -152,6 +153,13 @@ def _cell(cell: Cell, style: Style) -> str:
     value = (style.strong if cell.bold else style.escape)(printed(cell.value)) + (style.star if cell.star else "")
     spread = "" if cell.spread is None else f" ±{style.tie}{printed(cell.spread)}"
     return value + style.escape(f"{spread} [{printed(cell.low)},{style.tie}{printed(cell.high)}]")
+
+
+def _beside(cell: Cell, style: Style) -> str:
+    """The paper's number, and how near ours is to it where the data are the same: `62.8 near`."""
+    if cell.reported is None:
+        return ""
+    return _reported(cell.reported) + (f"{style.tie}{cell.closeness}" if cell.closeness else "")
 
 
 def _reported(value: float) -> str:
