@@ -219,7 +219,11 @@ def _paper_note(name: str, dataset: str, known: Sequence[Mapping[str, Any]]) -> 
     if not is_papers(dataset):
         return f"Paper: its numbers on {name}, other data and so not comparable; its claims are tested instead."
     if not is_comparable(dataset, known):
-        why = "the test split here is not the published one (verify-data says how)" if known else "nothing is measured yet"
+        why = "nothing is measured yet"
+        if known:
+            split = known[0]["split"]
+            published = "the test split here is not the published one (verify-data says how)"
+            why = published if split == "test" else f"these are of the split {split}"
         return f"Paper: its numbers on {name}; {why}, so that they are context only."
     rules = known[0]["protocol"]
     reservation = "" if rules in PAPERS_PROTOCOLS else f" The protocol {rules} is not the paper's: a difference may be the protocol's."

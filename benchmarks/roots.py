@@ -40,7 +40,7 @@ def roots() -> dict[str, Path]:
     try:
         stated = tomllib.loads(path.read_text()).get("roots", {})
         return {name: Path(root) for name, root in stated.items()}
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read ({error}): put it right, or delete it and name roots again with --data-root") from error

@@ -1,0 +1,141 @@
+"""Data sets of one's own: a folder with CSV or JSON Lines, and WebDataset shards."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import tarfile
+
+import pytest
+
+from benchmarks.datasets import folder, shards
+from benchmarks.datasets.annotations import hashed_split
+from methods.pictures import Pictures
+from tests.trees import captions, jpeg, write_csv, write_jsonl, write_shards
+
+WRITERS = {
+    "csv": (write_csv, folder, {}),
+    "jsonl": (write_jsonl, folder, {}),
+    "txt": (write_shards, shards, {}),
+    "json": (write_shards, shards, {"said": "json"}),
+}
+
+
+def read(module, root):
+    return module.read(root, module.annotation_files(root))
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_every_form_says_the_same(tmp_path, form):
+    write, module, extra = WRITERS[form]
+    found = read(module, write(tmp_path / "own", (20, 3, 4), **extra))
+    assert {split: len(entries) for split, entries in found.splits.items()} == {"train": 20, "val": 3, "test": 4}
+    found.check()
+    by_number = {int(entry.file.rpartition("/")[2].partition(".")[0]): entry for entries in found.splits.values() for entry in entries}
+    assert [list(by_number[number].captions) for number in range(27)] == [captions(number) for number in range(27)]
+    assert len({entry.image_id for entry in by_number.values()}) == 27
+    raw = Pictures(found.pictures, [by_number[25].file])._read(by_number[25].file)
+    assert raw == jpeg(25), "and the name leads to that picture's very bytes"
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_without_a_split_the_names_hash_decides(tmp_path, form):
+    write, module, extra = WRITERS[form]
+    found = read(module, write(tmp_path / "own", (60, 20, 20), split=False, **extra))
+    for split, entries in found.splits.items():
+        assert entries
+        assert {hashed_split(entry.file) for entry in entries} == {split}
+
+
+def test_hashed_split_by_hand():
+    assert hashed_split("a.jpg") == "train", "0x509b0d46 = 1352338758"
+    names = [hashed_split(f"{number}.jpg") for number in range(5000)]
+    assert names.count("val") == pytest.approx(500, abs=70) and names.count("test") == pytest.approx(500, abs=70)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "image,caption,split\na.jpg,x,dev\n", "a.csv, line 2: unknown split 'dev'; valid are train, val, test"),
+        ("a.csv", "image,caption,split\na.jpg,x,train\nb.jpg,y,\n", "some pictures say their split and others do not"),
+        ("a.csv", "image,caption\na.jpg,a cat, and a dog\n", "line 2 has more columns than the header: put captions with commas in quotes"),
+        ("a.csv", "picture,caption\na.jpg,x\n", "line 2 has no image or file_name; a header or keys name image, file_name, caption"),
+        ("a.csv", "image,caption\na.jpg,\n", "line 2 has no caption or text"),
+        ("a.csv", "image,caption\na.jpg,  \n", "line 2: a picture's name is one text"),
+        ("a.jsonl", '{"image": "a.jpg", "caption": "x"}\n{"image": \n', "line 2 is no JSON"),
+        ("a.jsonl", '["a.jpg", "x"]\n', "line 1 is no JSON object"),
+        (
+            "a.jsonl",
+            '{"image": "a.jpg", "caption": ["x", ""]}\n',
+            "line 1: a picture's name is one text, and its captions are texts that are",
+        ),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read(folder, tmp_path)
+
+
+def test_bytes_that_are_no_text_are_named(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"image,caption\na.jpg,\xff\xfe\n")
+    with pytest.raises(ValueError, match=r"a.csv cannot be read: .*utf-8"):
+        read(folder, tmp_path)
+
+
+def shard(path, **members: bytes):
+    with tarfile.open(path, "w") as archive:
+        for name, raw in members.items():
+            member = tarfile.TarInfo(name.replace("__", "/").replace("_", "."))
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+
+
+def test_a_sample_is_what_shares_its_name_up_to_the_first_dot(tmp_path):
+    shard(
+        tmp_path / "test.tar",
+        a__x_seg_png=b"s",
+        a__x_jpg=jpeg(1),
+        a__x_json=b'{"caption": "one"}',
+        b__x_png=jpeg(2),
+        b__x_txt=b"two\n\nthree",
+    )
+    found = read(shards, tmp_path).splits["test"]
+    assert [(entry.file, entry.captions) for entry in found] == [("test.tar/a/x.jpg", ("one",)), ("test.tar/b/x.png", ("two", "three"))]
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"a_txt": b"x"}, "sample a: 0 pictures"),
+        ({"a_jpg": b"x", "a_png": b"x", "a_txt": b"x"}, "sample a: 2 pictures"),
+        ({"a_jpg": b"x"}, "sample a has no caption"),
+        ({"a_jpg": b"x", "a_txt": b" \n"}, "sample a has no caption"),
+        ({"a_jpg": b"x", "a_json": b"[1]"}, "sample a has no caption"),
+        ({"a_jpg": b"x", "a_json": b"{"}, "sample a: its captions cannot be read"),
+    ],
+)
+def test_a_bad_sample_is_named(tmp_path, members, message):
+    shard(tmp_path / "train-0.tar", **members)
+    with pytest.raises(ValueError, match=rf"train-0\.tar, {message}"):
+        read(shards, tmp_path)
+
+
+def test_a_compressed_shard_is_refused(tmp_path):
+    shard(tmp_path / "plain.tar", a_jpg=b"x", a_txt=b"x")
+    (tmp_path / "train.tar").write_bytes(gzip.compress((tmp_path / "plain.tar").read_bytes()))
+    (tmp_path / "plain.tar").unlink()
+    with pytest.raises(ValueError, match=r"train.tar is no uncompressed tar file"):
+        read(shards, tmp_path)
+
+
+def test_what_a_shard_says_is_hashed_and_its_pixels_are_not(tmp_path):
+    members = {"a_jpg": jpeg(1), "a_txt": b"x"}
+    shard(tmp_path / "1.tar", **members)
+    shard(tmp_path / "2.tar", **{**members, "a_txt": b"y"})
+    shard(tmp_path / "3.tar", **{**members, "a_jpg": jpeg(1)[:-1] + b"x"})
+    digests = [shards.digest(tmp_path / f"{number}.tar") for number in (1, 2, 3)]
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]
+    assert json.dumps(digests)

@@ -1,0 +1,181 @@
+"""Pictures: read alike from a folder, a zip and a tar, ahead but in order, and nothing that a name or a file does leads out or astray."""
+
+from __future__ import annotations
+
+import io
+import struct
+import tarfile
+import threading
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from methods import pictures
+from methods.pictures import PictureError, Pictures, check_name, in_order
+from tests.trees import jpeg, picture
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    for number in range(5):
+        (folder / f"{number}.jpg").write_bytes(jpeg(number))
+    return folder
+
+
+def why(pictures: Pictures, row: int = 0) -> tuple[str, str]:
+    with pytest.raises(PictureError) as error:
+        pictures[row]
+    assert "\n" not in str(error.value)
+    return error.value.why, str(error.value)
+
+
+def png_header(side: int) -> bytes:
+    """A PNG that promises side × side pixels and holds a few."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+
+
+def test_folder_zip_and_tar_hold_the_same_pictures(root, tmp_path):
+    names = [f"{number}.jpg" for number in range(5)]
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in names:
+            archive.write(root / name, name)
+    with tarfile.open(root / "all.tar", "w") as archive:
+        for name in names:
+            archive.add(root / name, f"in/{name}")
+    expected = [np.asarray(one) for one in Pictures(root, names)]
+    assert [one.shape for one in expected] == [(96, 96, 3)] * 5
+    assert np.abs(expected[2].astype(int) - np.asarray(picture(2))).mean() < 4, "JPEG is lossy, but it is that picture"
+    for other in (Pictures(tmp_path / "all.zip", names), Pictures(root, [f"all.tar/in/{name}" for name in names])):
+        assert all(np.array_equal(one, two) for one, two in zip(expected, other, strict=True))
+    assert [np.asarray(one).tobytes() for one in Pictures(root, names)[1:3]] == [one.tobytes() for one in expected[1:3]]
+    assert list(Pictures(root, names).mapped(lambda one: one.getpixel((0, 0)))) == [tuple(one[0, 0].tolist()) for one in expected]
+
+
+def test_results_come_in_order_and_never_more_than_a_few_wait():
+    started = []
+
+    def slow(number: int) -> int:
+        started.append(number)
+        time.sleep(0.02 if number % 3 == 0 else 0.001)
+        return number
+
+    for count, number in enumerate(in_order(slow, range(40), workers=4, ahead=6)):
+        assert number == count
+        assert max(started) <= count + 6, "one is taken, six may wait"
+    assert sorted(started) == list(range(40))
+
+
+def test_threads_work_while_the_consumer_does():
+    names = {threading.current_thread().name}
+    assert list(in_order(lambda number: names.add(threading.current_thread().name) or number, range(3))) == [0, 1, 2]
+    assert any(name.startswith("pictures") for name in names)
+
+
+def test_an_error_comes_at_its_place_and_an_abandoned_iteration_ends(root):
+    (root / "2.jpg").unlink()
+    found = iter(Pictures(root, [f"{number}.jpg" for number in range(5)]))
+    next(found), next(found)
+    with pytest.raises(PictureError, match=r"2\.jpg.*missing"):
+        next(found)
+    before = threading.active_count()
+    walk = in_order(lambda number: number, range(1000), workers=3, ahead=5)
+    next(walk)
+    walk.close()
+    assert threading.active_count() <= before
+
+
+@pytest.mark.parametrize("name", ["../0.jpg", "/etc/passwd", "a/../../0.jpg", "..", "a\\..\\0.jpg", "", "a\0.jpg"])
+def test_names_out_of_the_root_are_refused_also_in_a_zip(root, tmp_path, name):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("../0.jpg", jpeg(0))
+    with pytest.raises(PictureError, match="stay in it"):
+        check_name(name)
+    for where in (root, tmp_path / "all.zip"):
+        assert why(Pictures(where, [name]))[0] == "refused"
+
+
+def test_links_out_are_refused_and_links_within_are_not(root, tmp_path):
+    (tmp_path / "secret.jpg").write_bytes(jpeg(0))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "1.jpg").write_bytes(jpeg(1))
+    (root / "out.jpg").symlink_to(tmp_path / "secret.jpg")
+    (root / "folder").symlink_to(tmp_path / "other")
+    (root / "within.jpg").symlink_to(root / "0.jpg")
+    for name in ("out.jpg", "folder/1.jpg"):
+        kind, message = why(Pictures(root, [name]))
+        assert kind == "refused"
+        assert name in message
+        assert "link out of" in message
+    assert Pictures(root, ["within.jpg"])[0].size == (96, 96)
+    (tmp_path / "linked").symlink_to(root)
+    assert Pictures(tmp_path / "linked", ["0.jpg"])[0].size == (96, 96), "the root itself may be a link"
+
+
+def test_links_in_a_tar_are_no_pictures(root):
+    with tarfile.open(root / "all.tar", "w") as archive:
+        member = tarfile.TarInfo("0.jpg")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(member)
+    assert why(Pictures(root, ["all.tar/0.jpg"]))[0] == "missing"
+
+
+@pytest.mark.parametrize("side", [10_000, 50_000])
+def test_bombs_are_refused_before_they_are_decoded(root, side):
+    (root / "bomb.png").write_bytes(png_header(side))
+    kind, message = why(Pictures(root, ["bomb.png"]))
+    assert kind == "refused"
+    assert "bomb.png" in message
+    assert "decompression bomb" in message
+
+
+def test_a_file_of_hundreds_of_megabytes_is_not_read(root, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_BYTES", 100)
+    size = (root / "0.jpg").stat().st_size
+    assert why(Pictures(root, ["0.jpg"])) == ("refused", f"picture 0.jpg in {root} is refused: it has {size:,} bytes, of at most 100")
+
+
+@pytest.mark.parametrize("raw", [jpeg(0)[:400], b"", b"GIF89a", png_header(64), b"\x89PNG\r\n\x1a\n" + b"x" * 60])
+def test_damaged_pictures_are_named_in_one_line(root, raw):
+    (root / "bad.jpg").write_bytes(raw)
+    kind, message = why(Pictures(root, ["bad.jpg"]))
+    assert kind == "undecodable"
+    assert f"picture bad.jpg in {root} cannot be read" in message
+
+
+def test_what_is_not_there_is_missing(root, tmp_path):
+    for name in ("none.jpg", "0.jpg/more.jpg", "none.tar/0.jpg", "sub"):
+        (root / "sub").mkdir(exist_ok=True)
+        assert why(Pictures(root, [name]))[0] == "missing"
+    with zipfile.ZipFile(tmp_path / "all.zip", "w"):
+        pass
+    assert why(Pictures(tmp_path / "all.zip", ["0.jpg"]))[0] == "missing"
+
+
+@given(st.integers(0, 1200), st.binary(min_size=1, max_size=8), st.sampled_from(["JPEG", "PNG"]))
+def test_whatever_bytes_say_there_is_a_picture_or_its_error(tmp_path_factory, place, change, form):
+    stream = io.BytesIO()
+    picture(3).save(stream, form)
+    raw = bytearray(stream.getvalue())
+    raw[place % len(raw) : place % len(raw) + len(change)] = change
+    folder = tmp_path_factory.getbasetemp() / "mutated"
+    folder.mkdir(exist_ok=True)
+    (folder / "x").write_bytes(raw)
+    message = ""
+    try:
+        mode = Pictures(folder, ["x"])[0].mode
+    except PictureError as error:
+        mode, message = None, str(error)
+    assert mode == "RGB" or "picture x in" in message
