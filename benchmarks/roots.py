@@ -51,16 +51,24 @@ def root_of(name: str) -> Path | None:
     return roots().get(name.removesuffix(FIVE))
 
 
+def check_root(name: str, root: Path) -> None:
+    """Raises a ValueError if the name cannot be a data set's, or the root does not hold it: what is wrong need not be remembered."""
+    from benchmarks.datasets.on_disk import located
+
+    check_own_name(name)
+    if not Path(root).expanduser().is_dir():
+        raise UserError(f"--data-root {root} is no folder")
+    located(name, Path(root).expanduser().resolve())
+
+
 def remember(name: str, root: Path) -> str | None:
     """Keeps a data set's root in the user's file; returns a line that says so, or None where the file says it already.
 
     Raises:
-        UserError: if the root is no folder, the name cannot be a data set's, or the file cannot be written.
+        UserError: if the name cannot be a data set's, or the file cannot be written.
     """
     check_own_name(name)
     root = Path(root).expanduser().resolve()
-    if not root.is_dir():
-        raise UserError(f"--data-root {root} is no folder")
     known, path = roots(), config_file()
     if known.get(name) == root:
         return None
@@ -87,16 +95,18 @@ def check_own_name(name: str) -> None:
 
 
 def named(datasets: Sequence[str], data_root: Path | None, five_captions: bool) -> tuple[str, ...]:
-    """Returns the data sets that a command's options name, after remembering a root that is given; says so on stderr.
+    """Returns the data sets that a command's options name, after remembering a root that is given and holds its data; says so on stderr.
 
     Raises:
-        UserError: if a root is given for none or several data sets on disk, or five captions for none.
+        ValueError: if a root is given for none or several data sets on disk or does not hold its own, or five captions for none.
     """
     on_disk = [name for name in datasets if name not in DATASETS]
     if data_root is not None:
         if len(on_disk) != 1:
             raise UserError(f"--data-root is the root of one data set, named with --dataset; here are {len(on_disk)} that lie on disk")
-        if line := remember(on_disk[0].removesuffix(FIVE), data_root):
+        name = on_disk[0].removesuffix(FIVE)
+        check_root(name, data_root)
+        if line := remember(name, data_root):
             click.echo(line, err=True)
     if five_captions and not on_disk:
         raise UserError("--five-captions cuts the captions of data sets on disk: name one with --dataset")

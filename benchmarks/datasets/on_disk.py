@@ -58,8 +58,8 @@ class Located:
         return {file.name: _digest(self.form, file, _state(file)) for file in self.files}
 
 
-def located(name: str) -> Located:
-    """Returns where a data set lies and in what form.
+def located(name: str, root: Path | None = None) -> Located:
+    """Returns where a data set lies and in what form: in the given root, or in the remembered one.
 
     A root of one's own holds one form: the first two files found to say something are named, and one of them must go.
 
@@ -69,7 +69,7 @@ def located(name: str) -> Located:
     from benchmarks.roots import root_of
     from methods.registry import nearest
 
-    base, root = name.removesuffix(FIVE), root_of(name)
+    base, root = name.removesuffix(FIVE), root or root_of(name)
     if root is None and base in ON_DISK:
         raise ValueError(f"where {base} lies is not known: name its folder, which holds {ON_DISK[base][1]}, once with --data-root DIR")
     if root is None:

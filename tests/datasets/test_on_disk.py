@@ -167,6 +167,10 @@ def test_one_root_is_for_one_data_set(tmp_path):
             named(datasets, tmp_path, False)
     write_flickr30k(tmp_path / "root")
     assert named(["flickr30k", "openmoji-scenes"], tmp_path / "root", False) == ("flickr30k", "openmoji-scenes")
+    for root, message in ((tmp_path / "none", "is no folder"), (tmp_path, "does not hold flickr30k")):
+        with pytest.raises(ValueError, match=message):
+            named(["flickr30k"], root, False)
+        assert root_of("flickr30k") == tmp_path / "root", "what is wrong is not remembered"
 
 
 @pytest.mark.parametrize(
