@@ -27,9 +27,9 @@ WHYS = {"missing": "missing", "undecodable": "damaged, or no picture", "refused"
 def verify(name: str) -> dict[str, Any]:
     """Returns the report on a data set, JSON-able; `faults` is empty where the data are what they say.
 
-    {"format", "dataset", "form", "root", "sha256", "checked", "splits": {split: {"images", "captions", "captions_per_image", "words",
-    "ids", "ids_are", "expected", "missing", "undecodable", "refused": {"count", "first"}}}, "duplicates": {"captions", "pictures",
-    "groups"}, "leakage": {"same_id", "same_content": {"count", "first"}}, "faults", "notes"}
+    {"format", "dataset", "form", "root", "sha256", "checked", "compared_by", "splits": {split: {"images", "captions",
+    "captions_per_image", "words", "ids", "ids_are", "expected", "missing", "undecodable", "refused": {"count", "first"}}},
+    "duplicates": {"captions", "pictures", "groups"}, "leakage": {"same_id", "same_content": {"count", "first"}}, "faults", "notes"}
 
     Two pictures have the same content if their decoded RGB pixels are equal.
 
@@ -52,6 +52,7 @@ def verify(name: str) -> dict[str, Any]:
         "checked": "counts and ids, against the published ones"
         if found.known_name in known_splits()
         else "an own data set: nothing is published to compare it with",
+        "compared_by": "decoded RGB pixels",
         "splits": {},
     }
     for split in SPLITS:
@@ -59,6 +60,7 @@ def verify(name: str) -> dict[str, Any]:
     report["duplicates"] = _duplicates(annotations, contents["test"])
     report["leakage"] = _leakage(annotations, contents)
     report["faults"], report["notes"] = _judged(annotations, report)
+    report["notes"] += known_splits().get(found.known_name, {}).get("notes", [])
     return report
 
 

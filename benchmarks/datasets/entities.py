@@ -79,7 +79,8 @@ def _numbers(path: Path) -> list[int]:
 
 def _captions(source: Path) -> Iterator[tuple[int, str]]:
     if source.name == TOKENS:
-        for count, line in enumerate(source.read_text(encoding="utf-8").splitlines(), 1):
+        # not splitlines, which also breaks a caption at U+2028 and the like
+        for count, line in enumerate(source.read_text(encoding="utf-8").split("\n"), 1):
             match = re.fullmatch(r"(\d+)\.jpg#\d+\t(.*)", line)
             if match:
                 yield int(match[1]), match[2]
@@ -88,7 +89,7 @@ def _captions(source: Path) -> Iterator[tuple[int, str]]:
         return
     for name, text in _sentence_files(source):
         if (match := re.fullmatch(r"(?:.*/)?(\d+)\.txt", name)) is not None:
-            yield from ((int(match[1]), spoken(line)) for line in text.splitlines() if line.strip())
+            yield from ((int(match[1]), spoken(line)) for line in text.split("\n") if line.strip())
 
 
 def _sentence_files(source: Path) -> Iterator[tuple[str, str]]:

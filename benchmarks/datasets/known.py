@@ -10,13 +10,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets.annotations import SPLITS
+
 FILE = Path(__file__).with_name("known_splits.toml")
 NUMBER = re.compile(r"(\d+)\.[^./\d]+\d?$")
 
 
 @cache
 def known_splits() -> Mapping[str, Mapping[str, Any]]:
-    """Returns {data set: {"label", split: {"images", "captions", "ids", "five"?}}}."""
+    """Returns {data set: {"label", "notes"?: lines, split: {"images", "captions", "ids", "five"?}}}."""
     return tomllib.loads(FILE.read_text())
 
 
@@ -43,7 +45,7 @@ def whose(digest: str | None) -> str | None:
     """Returns `LABEL: SPLIT` of the known split with these ids, or None."""
     for known in known_splits().values():
         for split, facts in known.items():
-            if split != "label" and digest is not None and facts["ids"] == digest:
+            if split in SPLITS and digest is not None and facts["ids"] == digest:
                 return f"{known['label']}: {split}"
     return None
 

@@ -79,7 +79,7 @@ def _captions(raw: bytes, is_json: bool, where: str) -> list[str]:
     try:
         text = raw.decode("utf-8")
         if not is_json:
-            return [tidy(line) for line in text.splitlines() if line.strip()]
+            return [tidy(line) for line in text.split("\n") if line.strip()]
         stated = json.loads(text or "{}")
     except ValueError as error:
         raise ValueError(f"{where}: its captions cannot be read: {error}") from error
