@@ -5,6 +5,7 @@ B batch, D joint width, T token positions, H width of a text state.
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -66,7 +67,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         if is_torchscript(path):
-            state = torch.jit.load(path, map_location="cpu").state_dict()
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # the only way to read them
+                state = torch.jit.load(path, map_location="cpu").state_dict()
             return {name: value for name, value in state.items() if name not in ("input_resolution", "context_length", "vocab_size")}
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, RuntimeError, OSError, EOFError, ValueError, KeyError, ImportError) as error:
