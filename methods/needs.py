@@ -17,8 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from methods.weights import damage
+
 PROJECT = Path(__file__).resolve().parent.parent
-TOKENIZER = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.txt", "vocab.json")
+TOKENIZER = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
+"""A tokenizer is one of these, with what there is of its parts."""
+TOKENIZER_PARTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "config.json")
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -107,6 +111,33 @@ def missing(needs: Iterable[Need]) -> list[Need]:
         ValueError: if open_clip knows no such architecture or checkpoint; lists the nearest.
     """
     return [need for need in expanded(needs) if not is_met(need)]
+
+
+def require(needs: Iterable[Need]) -> None:
+    """Does nothing if all needs are met by files that are whole.
+
+    Raises:
+        Missing: if some are not; tells all of them at once.
+        ValueError: if a file of weights is damaged; names it.
+    """
+    needs = list(needs)
+    gone = missing(needs)
+    if gone:
+        raise Missing(gone)
+    for need in needs:
+        for path in weights_of(need):
+            wrong = damage(path)
+            if wrong:
+                raise ValueError(f"{path} is damaged ({wrong}): fetch it again")
+
+
+def weights_of(need: Need) -> list[Path]:
+    """Returns the files of weights that meet a need."""
+    if need.kind == "environment" or need.files:
+        return []
+    path = resolve(need)
+    files = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
+    return [file for file in files if any(fnmatch(file.name, pattern) for pattern in WEIGHTS)]
 
 
 def expanded(needs: Iterable[Need]) -> list[Need]:
