@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import tables
 from benchmarks.environment import PROJECT, hardware
+from benchmarks.spec import Row, Table
 from methods.needs import Need, hub_cache, is_met, missing
 from methods.registry import METHODS
 
@@ -99,44 +100,49 @@ def data_roots() -> dict[str, str]:
     return {name: str(root) for name, root in module.roots().items()}
 
 
-def readiness(name: str) -> list[dict[str, Any]]:
-    """Returns for each data set of a table (the default one, and those whose numbers are printed) what keeps its rows from running now."""
+def readiness(name: str) -> dict[str, Any]:
+    """Returns what a table's models lack, and for the default data set and those whose numbers it prints, what keeps it from running."""
+    table = tables.table(name)
+    rows = {row.label: _models_lacking(table, row) for row in table.rows if row.method in METHODS}
+    lacking = list(dict.fromkeys(each for found in rows.values() for each in found))
+    data = {dataset: _data_lacking(dataset) for dataset in dict.fromkeys([DEFAULT, *table.reported])}
+    return {
+        "models lacking": lacking,
+        "rows that lack a model": [label for label, found in rows.items() if found],
+        "data": {dataset: {"ready": not lacking and not lack, "needs": lack} for dataset, lack in data.items()},
+    }
+
+
+def _models_lacking(table: Table, row: Row) -> list[str]:
     from benchmarks.campaign import plan_cells
+
+    try:
+        plans = plan_cells(replace(table, rows=(row,), claims=()), [DEFAULT])
+        return [f"{need}: {need.remedy}" for need in missing(need for plan in plans for need in plan.needs)]
+    except ValueError as error:
+        return [str(error)]
+
+
+def _data_lacking(dataset: str) -> str:
     from benchmarks.datasets import data_stage
 
-    table = tables.table(name)
-    models: dict[str, None] = {}
-    for row in table.rows:
-        if row.method in METHODS:
-            try:
-                plans = plan_cells(replace(table, rows=(row,), claims=()), [DEFAULT])
-                models |= dict.fromkeys(f"{need}: {need.remedy}" for need in missing(need for plan in plans for need in plan.needs))
-            except ValueError as error:
-                models[f"{row.label}: {error}"] = None
-    found = []
-    for dataset in dict.fromkeys([DEFAULT, *table.reported]):
-        needs = list(models)
-        try:
-            data_stage(dataset)
-        except ValueError as error:
-            needs.insert(0, str(error))
-        found.append({"dataset": dataset, "ready": not needs, "needs": needs})
-    return found
+    try:
+        data_stage(dataset)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def text(found: Mapping[str, Any]) -> str:
-    """Returns what `examine` found for people, worst news marked by `!`."""
+    """Returns what `examine` found for people; what keeps something from running is marked by `!`."""
 
     def mark(ok: bool) -> str:
         return " " if ok else "!"
 
-    wrong = [each for each in found["packages"] if not each["ok"]]
-    lines = [
-        f"{mark(found['python']['ok'])} Python {found['python']['version']} (wanted {found['python']['wanted']}), {found['python']['executable']}"
-    ]
+    python, machine, hub, wrong = found["python"], found["hardware"], found["hub"], [each for each in found["packages"] if not each["ok"]]
+    lines = [f"{mark(python['ok'])} Python {python['version']} (wanted {python['wanted']}), {python['executable']}"]
     lines += [f"  {len(found['packages']) - len(wrong)} of {len(found['packages'])} key packages as tested"]
     lines += [f"! {each['name']} {each['installed'] or 'missing'}, tested with {each['tested']}" for each in wrong]
-    machine = found["hardware"]
     lines.append(f"  {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['precision']} products")
     lines += [f"  GPU {gpu['name']}, {gpu['memory_gib']} GiB, {'bf16' if gpu['bf16'] else 'no bf16'}" for gpu in machine["gpus"]] or [
         "  no GPU"
@@ -144,16 +150,15 @@ def text(found: Mapping[str, Any]) -> str:
     lines += [
         f"{mark(place['free_gb'] > 5)} {name}: {place['free_gb']:,} GB free at {place['path']}" for name, place in found["disk"].items()
     ]
-    offline = ", ".join(f"{name}={value}" for name, value in found["hub"]["offline"].items()) or "online"
-    lines.append(
-        f"  hub: {len(found['hub']['models'])} models in {found['hub']['cache']} (HF_HOME {found['hub']['HF_HOME'] or 'not set'}; {offline})"
-    )
+    offline = ", ".join(f"{name}={value}" for name, value in hub["offline"].items()) or "online"
+    lines.append(f"  hub: {len(hub['models'])} models in {hub['cache']} (HF_HOME {hub['HF_HOME'] or 'not set'}; {offline})")
     lines += [f"  environment {name}: {'there' if there else f'not made (`make {name}`)'}" for name, there in found["environments"].items()]
     lines += [f"  data {name}: {root}" for name, root in found["data roots"].items()] or ["  no roots of data sets are known"]
-    for name, states in found["tables"].items():
-        for state in states:
-            lines.append(f"{mark(state['ready'])} {name} on {state['dataset']}: {'can run now' if state['ready'] else 'needs'}")
-            lines += [f"      {need}" for need in state["needs"]]
+    for name, state in found["tables"].items():
+        for dataset, facts in state["data"].items():
+            told = "can run now" if facts["ready"] else facts["needs"] or "needs models, see below"
+            lines.append(f"{mark(facts['ready'])} {name} on {dataset}: {told}")
+        lines += [f"      {need}" for need in state["models lacking"]]
     return "\n".join(lines)
 
 

@@ -55,9 +55,8 @@ def prefetch(wanted: Callable[[], Iterable[Need]], manifest: Path, say: Callable
             _fetch(need, entry["commit"] if entry else "")
             done.add(need)
             made = _described(need)
-            say(
-                f"  {made['commit'][:12] or 'by URL'}: {len(made['files'])} files, {sum(file['bytes'] for file in made['files']) / 1e6:,.1f} MB"
-            )
+            size = sum(file["bytes"] for file in made["files"]) / 1e6
+            say(f"  {made['commit'][:12] or 'by URL'}: {len(made['files'])} files, {size:,.1f} MB")
             stated["models"] = [other for other in stated["models"] if other is not entry] + [made]
             write_atomically(manifest, json.dumps(stated, indent=1) + "\n")
     return [need for need in expanded(wanted()) if not is_met(need)]
