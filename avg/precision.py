@@ -21,3 +21,8 @@ def autocast(device: str = "cpu") -> torch.autocast:
     """Returns a context in which matrix products run in `fast_dtype`; a no-op where that is float32."""
     dtype = fast_dtype(device)
     return torch.autocast(device.split(":")[0], dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def device() -> torch.device:
+    """Returns the device of heavy work: the first CUDA device, else the CPU."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")

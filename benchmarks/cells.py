@@ -19,6 +19,7 @@ from benchmarks.datasets import data_stage
 from benchmarks.protocol import exposure_for, protocol
 from benchmarks.spec import Column, Row
 from methods.data import Dataset, Exposure
+from methods.needs import Need
 from methods.registry import create, method_class
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 from methods.stage import Stage
@@ -43,6 +44,7 @@ class CellPlan:
     exposure: Exposure
     data: Stage
     ranking: Stage
+    needs: tuple[Need, ...] = ()
 
 
 def seeded(row: Row) -> bool:
@@ -58,6 +60,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
     """
     data, exposure = data_stage(dataset), exposure_for(row)
     knobs, depth = _checked(row.knobs), k
+    needs: tuple[Need, ...] = ()
     if row.method == SCENE_FACTS:
         settings: dict[str, Any] = {}
         ranking = Stage("ranking", "benchmarks.datasets.scene_ceiling:rank", {"split": split, "k": k}, {"data": data})
@@ -66,7 +69,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         if retriever.paradigm == "generative":
             knobs = {"beam": protocol(protocol_name).beam, **knobs}
             depth = min(k, knobs["beam"])
-        settings = retriever.config.model_dump(mode="json")
+        settings, needs = retriever.config.model_dump(mode="json"), tuple(retriever.needs())
         what = {"method": row.method, "settings": settings, "split": split}
         inputs = {"data": data, **retriever.stages(data, exposure)}
         index = Stage("index", "benchmarks.cells:build_index", what, inputs, version=retriever.version)
@@ -84,6 +87,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         exposure=exposure,
         data=data,
         ranking=ranking,
+        needs=needs,
     )
 
 

@@ -83,9 +83,11 @@ def run_table(
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, tables
     from benchmarks.grid import build_grid
+    from benchmarks.prefetch import needed, refuse_missing
     from benchmarks.render import markdown
     from benchmarks.roots import named
     from benchmarks.stages import Store
+    from methods import needs
 
     datasets = named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
     table = campaign.chosen(tables.table(name), rows)
@@ -100,8 +102,11 @@ def run_table(
         for stage in (missing := campaign.missing(plans, stages)):
             click.echo(f"{stage.name:12} {stage.key}  about {stages.durations.expected(stage):.0f} s")
         total = sum(stages.durations.expected(stage) for stage in missing)
+        for need in needs.missing(needed(plans, stages)):
+            click.echo(f"not on this machine: {need}: {need.remedy}")
         click.echo(f"{len(missing)} stages of {len(plans)} cells are missing, about {total / 60:.0f} min")
         return 0
+    refuse_missing(plans, stages)
     measured = campaign.measure(table, plans, stages)
     if kept:
         grid = campaign.write(table, datasets, protocol, measured, kept)
@@ -232,6 +237,68 @@ def render(from_committed: bool, results: Path | None) -> None:
             written += 1
     if not written:
         raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
+
+
+@cli.command()
+@click.argument("table", required=False)
+@click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
+@click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="As the table will be given; repeatable.")
+@click.option("--protocol", default="clean", show_default=True, help="As the table will be given.")
+@click.option(
+    "--manifest", type=click.Path(path_type=Path, dir_okay=False), help="File of what was fetched.  [default: STORE/prefetch.json]"
+)
+@click.option("--check", is_flag=True, help="Fetch nothing: compare this machine with the manifest, hash by hash.")
+@store_option
+def prefetch(
+    table: str | None, rows: tuple[str, ...], assignments: tuple[str, ...], protocol: str, manifest: Path | None, check: bool, store: Path
+) -> int:
+    """Fetch the models that tables need: of one table as it will be given, or of all.
+
+    Models do not depend on the data set. Run it where there is a network; elsewhere HF_HUB_OFFLINE=1 then works.
+    """
+    from benchmarks import campaign, overrides, prefetch, tables
+
+    path = manifest or store / prefetch.MANIFEST
+    if check:
+        stated = prefetch.read_manifest(path)
+        for line in (wrong := prefetch.faults(stated)):
+            click.echo(line)
+        click.echo(f"{len(stated['models'])} models of {path}: {f'{len(wrong)} files are not as stated' if wrong else 'all as stated'}")
+        return 2 if wrong else 0
+    if not table and (rows or assignments):
+        raise ValueError("--rows and --set belong to one table: name it, e.g. `prefetch table1 --set ...`")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    chosen = [campaign.chosen(tables.table(name), rows) for name in ([table] if table else TABLES)]
+
+    def wanted() -> list[Any]:
+        plans = [
+            plan
+            for each in chosen
+            for plan in campaign.plan_cells(each, [DEFAULT_DATASET], protocol, given=overrides.parsed(assignments, each))
+        ]
+        return [need for plan in plans for need in plan.needs]
+
+    left = prefetch.prefetch(wanted, path, click.echo)
+    stated = prefetch.read_manifest(path)
+    wrong = prefetch.faults(stated)
+    if left or wrong:
+        raise ValueError("; ".join([*([prefetch.told(left)] if left else []), *wrong[:3]]))
+    click.echo(f"written: {path} with {len(stated['models'])} models; everything that is needed is on this machine")
+    return 0
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@results_option
+@store_option
+def doctor(as_json: bool, results: Path | None, store: Path) -> None:
+    """Say what this machine has, which tables can run now, and what the others need."""
+    import json
+
+    from benchmarks.doctor import examine, text
+
+    found = examine(store, results or Path("results"))
+    click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
 for table_name in TABLES:

@@ -8,8 +8,9 @@ import numpy as np
 
 from avg.settings import GeneratorSettings, Settings, TokenizerSettings
 from methods.data import Exposure, Gallery
-from methods.encoder import EncoderSettings, encoder_inputs, encoder_stages
+from methods.encoder import EncoderSettings, encoder_inputs, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
+from methods.needs import Need
 from methods.stage import Stage
 
 
@@ -31,6 +32,9 @@ class TokenizedRetriever(GenerativeRetriever):
 
     config: TokenizedSettings
 
+    def needs(self) -> list[Need]:
+        return encoder_needs(self.config.encoder)
+
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         seed, stages = self.config.seed, encoder_stages(self.config.encoder, data)
         tokenizer = Stage(
@@ -44,7 +48,7 @@ class TokenizedRetriever(GenerativeRetriever):
             "generator",
             "methods.training:train",
             {"generator": {**self.config.generator.model_dump(mode="json"), "seed": seed}, "pictures_of": []},
-            {"data": data, **encoder_inputs(stages), "codes": codes},
+            {"data": data, **encoder_inputs(stages, reads_states=not self.config.generator.backbone), "codes": codes},
             version=2,
         )
         return {"encoder": stages["encoder"], "features": stages["features"], "tokenizer": tokenizer, "generator": generator}

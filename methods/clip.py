@@ -10,7 +10,8 @@ import numpy as np
 from avg.settings import Settings
 from methods.data import Exposure, Gallery
 from methods.dense import DenseRetriever, unit
-from methods.encoder import EncoderSettings, encoder_stages
+from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
+from methods.needs import Need
 from methods.stage import Stage
 
 
@@ -30,6 +31,9 @@ class CLIP(DenseRetriever):
     paradigm = "two-tower"
     Config = CLIPSettings
     config: CLIPSettings
+
+    def needs(self) -> list[Need]:
+        return encoder_needs(self.config.encoder)
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         stages = encoder_stages(self.config.encoder, data)

@@ -5,23 +5,27 @@ N images, Q captions, D joint width, H trunk width, T tokens of all captions lai
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from avg.precision import device
 from avg.schedule import warm_cosine
-from baselines.clip import CLIP, contrastive_loss, save_default
+from baselines.clip import CLIP, contrastive_loss
+from baselines.default_encoder import save_default
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings
+from methods.extraction import pack_states, picture_shards, write_states
+from methods.stage import UNFINISHED
 
-TEXT_BATCH = 256
+__all__ = ["PackedStates", "SplitFeatures", "image_features", "load_split", "pack_states"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class PackedStates:
     """Token states of Q captions laid end to end, so that no padding is stored or read.
 
     Args:
-        states_TH: bfloat16 states of all tokens.
+        states_TH: bfloat16 states of all tokens, as a rule mapped from the disk; (0, 0) where no generator reads them.
         start_Q1: (Q + 1,) where each caption begins.
     """
 
@@ -44,6 +48,8 @@ class PackedStates:
     def take(self, rows_B: Tensor) -> tuple[Tensor, Tensor]:
         """Returns the states of some captions, zero-padded to the longest, and their mask: (B, T, H), (B, T)."""
         start_B, length_B = self.start_Q1[rows_B], self.start_Q1[rows_B + 1] - self.start_Q1[rows_B]
+        if not self.states_TH.shape[1]:
+            return self.states_TH.new_empty(len(rows_B), 0, 0), torch.empty(len(rows_B), 0, dtype=torch.bool)
         offset_T = torch.arange(int(length_B.max()))
         mask_BT = offset_T < length_B[:, None]
         where_BT = torch.where(mask_BT, start_B[:, None] + offset_T, start_B[:, None])
@@ -67,14 +73,19 @@ class SplitFeatures:
     states: PackedStates
 
 
-def load_split(trunks: Path, features: Path, split: str) -> SplitFeatures:
-    """Returns the features of a split from the folders of the stages `trunks` and `features`."""
-    packed = load_file(trunks / f"{split}-states.safetensors")
+def load_split(trunks: Path | None, features: Path, split: str) -> SplitFeatures:
+    """Returns the features of a split from the folders of the stages `trunks` and `features`.
+
+    `trunks` is None where the generator has a text encoder of its own: token states are then empty, and only their lengths are known.
+    """
     with np.load(features / f"{split}.npz", allow_pickle=False) as stored:
-        return SplitFeatures(
-            **{name: stored[name] for name in ("images_ND", "texts_QD", "image_ids_N", "caption_rows_Q")},
-            states=PackedStates(packed["states_TH"], packed["start_Q1"]),
-        )
+        if trunks is None:
+            lengths_Q = torch.from_numpy(stored["lengths_Q"])
+            states = PackedStates(torch.empty(0, 0), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)]))
+        else:
+            packed = load_file(trunks / f"{split}-states.safetensors")
+            states = PackedStates(packed["states_TH"], packed["start_Q1"])
+        return SplitFeatures(**{name: stored[name] for name in ("images_ND", "texts_QD", "image_ids_N", "caption_rows_Q")}, states=states)
 
 
 def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarray:
@@ -98,31 +109,16 @@ def extract_trunks(config: Mapping[str, Any], inputs: Mapping[str, Path], out: P
     data = Dataset(inputs["data"])
     for name in data.splits:
         split = data.split(name)
-        pictures_NH = clip.picture_trunks(split.pictures, len(split.pictures))
-        states_TH, start_Q1 = pack_states(clip, split.captions)
+        pictures = picture_shards(clip.picture_trunks, split.pictures, out / UNFINISHED, f"{name}-pictures")
+        tokens = write_states(clip, split.captions, out, name)
         np.savez(
             out / f"{name}-pictures.npz",
-            pictures_NH=pictures_NH,
+            pictures_NH=pictures.join("vectors", out / UNFINISHED / "pictures.npy"),
             image_ids_N=split.image_ids_N,
             caption_rows_Q=split.caption_rows_Q,
         )
-        save_file({"states_TH": states_TH, "start_Q1": start_Q1}, out / f"{name}-states.safetensors")
-        report[name] = {"pictures": len(pictures_NH), "captions": len(split.captions), "tokens": len(states_TH)}
+        report[name] = {"pictures": len(split.pictures), "captions": len(split.captions), "tokens": tokens}
     return report
-
-
-def pack_states(clip: CLIP, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Returns the token states of captions laid end to end, bfloat16 (T, H), and where each begins, (Q + 1,)."""
-    # captions of like length go together, so that little padding is computed
-    order = sorted(range(len(captions)), key=lambda row: len(captions[row]))
-    found: list[Tensor] = [torch.empty(0)] * len(captions)
-    for first in tqdm(range(0, len(order), TEXT_BATCH), desc="captions", unit="batch", leave=False):
-        rows = order[first : first + TEXT_BATCH]
-        encoded = clip.text_states([captions[row] for row in rows])
-        for row, states_TH, mask_T in zip(rows, encoded.states_BTH.bfloat16(), encoded.mask_BT, strict=True):
-            found[row] = states_TH[mask_T]
-    lengths_Q = torch.tensor([len(states) for states in found])
-    return torch.cat(found), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)])
 
 
 def mean_states(states: PackedStates, chunk: int = 4096) -> Tensor:
@@ -147,20 +143,20 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
     torch.manual_seed(settings.seed)
     shape = settings.model_dump(include={"embed_dim", "image_size", "context_length"})
     save_default(out, **shape)
-    model = CLIP(out).model
+    model, where = CLIP(out).model, device()
     image_head, text_head = model.visual.head, model.text.proj
     scale = nn.Parameter(model.logit_scale.detach().clone())
     parameters = [*image_head.parameters(), *text_head.parameters(), scale]
     for parameter in parameters:
         parameter.requires_grad_(True)
-    pictures_NH, texts_QH, rows_Q = _trunk_split(inputs["trunks"], "train")
-    val_NH, val_QH, val_rows_Q = _trunk_split(inputs["trunks"], "val")
+    pictures_NH, texts_QH, rows_Q = (part.to(where) for part in _trunk_split(inputs["trunks"], "train"))
+    val_NH, val_QH, val_rows_Q = (part.to(where) for part in _trunk_split(inputs["trunks"], "val"))
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps = -(-len(texts_QH) // settings.batch) * settings.epochs
     schedule = warm_cosine(optimizer, steps)
     curve, best, kept = [], -1.0, {}
     for _ in tqdm(range(settings.epochs), desc="encoder", unit="epoch", leave=False):
-        for rows_B in torch.randperm(len(texts_QH)).split(settings.batch):
+        for rows_B in torch.randperm(len(texts_QH)).to(where).split(settings.batch):
             images_BD = image_head(nn.functional.dropout(pictures_NH[rows_Q[rows_B]], settings.dropout))
             texts_BD = text_head(nn.functional.dropout(texts_QH[rows_B], settings.dropout))
             loss = contrastive_loss(images_BD, texts_BD, scale.exp(), rows_Q[rows_B])
@@ -174,8 +170,8 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
         curve.append(round(recall, 2))
         if recall > best:
             heads = {"visual.head": image_head, "text.proj": text_head}
-            kept = {f"{name}.{key}": value.clone() for name, head in heads.items() for key, value in head.state_dict().items()}
-            best, kept["logit_scale"] = recall, scale.detach().clone()
+            kept = {f"{name}.{key}": value.cpu().clone() for name, head in heads.items() for key, value in head.state_dict().items()}
+            best, kept["logit_scale"] = recall, scale.detach().cpu().clone()
     save_default(out, **shape, heads=kept)
     return {"val R@1 by epoch": curve, "val R@1": round(best, 2)}
 
@@ -183,7 +179,7 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
 @torch.inference_mode()
 def project(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: projected vectors of every split, from the towers' frozen outputs: the towers need not run a second time."""
-    model = CLIP(inputs["encoder"]).model
+    model = CLIP(inputs["encoder"]).model.cpu()
     for name in Dataset(inputs["data"]).splits:
         pictures_NH, texts_QH, rows_Q = _trunk_split(inputs["trunks"], name)
         with np.load(inputs["trunks"] / f"{name}-pictures.npz", allow_pickle=False) as stored:

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from avg.settings import GeneratorSettings, Settings
 from methods.data import Exposure, Gallery
-from methods.encoder import EncoderSettings, encoder_inputs, encoder_stages
+from methods.encoder import EncoderSettings, encoder_inputs, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
+from methods.needs import Need
 from methods.stage import Stage
 
 GENERATOR = GeneratorSettings(discriminative="none", copy_codebook=False)
@@ -42,6 +43,9 @@ class GRACE(GenerativeRetriever):
     config: GRACESettings
     exposed_to_gallery = True
 
+    def needs(self) -> list[Need]:
+        return encoder_needs(self.config.encoder)
+
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         config, stages = self.config, encoder_stages(self.config.encoder, data)
         codes = Stage(
@@ -57,7 +61,7 @@ class GRACE(GenerativeRetriever):
                 "generator": {**config.generator.model_dump(mode="json"), "seed": config.seed},
                 "pictures_of": ["train", *exposure.images],
             },
-            {"data": data, **encoder_inputs(stages), "codes": codes},
+            {"data": data, **encoder_inputs(stages, reads_states=not config.generator.backbone), "codes": codes},
             version=2,
         )
         return {"encoder": stages["encoder"], "codes": codes, "generator": generator}

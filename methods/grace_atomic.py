@@ -11,7 +11,8 @@ from pydantic import Field
 from avg.settings import Settings
 from methods.data import Exposure, Gallery
 from methods.dense import DenseRetriever, unit
-from methods.encoder import EncoderSettings, encoder_stages
+from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
+from methods.needs import Need
 from methods.stage import Stage
 
 
@@ -36,6 +37,9 @@ class GRACEAtomic(DenseRetriever):
     Config = AtomicSettings
     config: AtomicSettings
     exposed_to_gallery = True
+
+    def needs(self) -> list[Need]:
+        return encoder_needs(self.config.encoder)
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         stages = encoder_stages(self.config.encoder, data)

@@ -5,13 +5,14 @@ N images, X identifiers, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from baselines import grace
+from baselines.clip import wordpieces as subwords
 from methods.data import Dataset
 from methods.dense import unit
 
@@ -32,7 +33,7 @@ def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> 
         vectors_ND = unit(np.concatenate([features[split]["images_ND"] for split in splits]))
         found = grace.structured(vectors_ND, seed, config["branches"], config["leaf"])
     else:
-        wordpieces = _wordpieces(inputs["encoder"])
+        wordpieces = subwords(inputs["encoder"])
         if kind == "string":
             found = grace.string(len(ids_N), seed, wordpieces)
         else:
@@ -48,15 +49,6 @@ def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> 
         "mean length": float(lengths_X.mean()),
         "longest": int(lengths_X.max()),
     }
-
-
-def _wordpieces(encoder: Path) -> Callable[[str], list[int]]:
-    import avg.torchvision_schema  # noqa: F401
-
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
-    return lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
 def _captions(data: Dataset, features: Mapping[str, dict[str, np.ndarray]], count: int) -> tuple[list[str], np.ndarray]:

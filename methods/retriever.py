@@ -18,6 +18,7 @@ from pydantic import Field
 
 from avg.settings import Settings
 from methods.data import Exposure, Gallery
+from methods.needs import Need
 from methods.stage import Runner, Stage
 
 PAD = -1
@@ -140,6 +141,10 @@ class Retriever(ABC):
     @abstractmethod
     def search(self, encoded: Any, k: int, knobs: SearchKnobs) -> Ranking:
         """Returns the k best images of each query, fewer where the method cannot rank so many."""
+
+    def needs(self) -> list[Need]:
+        """Returns what this configuration needs that neither this project nor PyPI brings: models, files, environments."""
+        return []
 
     def fit(self, data: Stage, exposure: Exposure, run: Runner) -> None:
         """Runs the stages on the training split, selecting on the validation split, and loads what they made."""

@@ -235,7 +235,7 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     names = list(dict.fromkeys(["train", "val", *config["pictures_of"]]))
     splits = {
         name: Identified.join(
-            load_split(inputs["trunks"], inputs["features"], name),
+            load_split(inputs.get("trunks"), inputs["features"], name),
             Dataset(inputs["data"]).split(name).captions,
             codes["codes_XL"],
             codes["image_ids_X"],

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 TABLES = {
     # name: "module:constant"
     "table1": "benchmarks.tables.table1:TABLE1",
+    "references": "benchmarks.tables.references:REFERENCES",
 }
 
 
