@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import roots
 from tests.benchmarks.test_run import environment
 from tests.trees import write_coco, write_flickr30k
 
@@ -17,9 +16,8 @@ ROWS = "avg,clip,grace-structured"
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    own = {**environment(folder), roots.VARIABLE: str(folder / "roots.toml")}
     command = [sys.executable, "-m", "benchmarks.run", *arguments]
-    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.slow

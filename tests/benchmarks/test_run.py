@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def environment(folder: Path) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith(("VOKENBENCH_", "TQDM_"))}
-    return {**own, "PYTHONPATH": str(ROOT), "VOKENBENCH_STORE": str(folder / "store")}
+    return {**own, "PYTHONPATH": str(ROOT), "VOKENBENCH_STORE": str(folder / "store"), "VOKENBENCH_CONFIG": str(folder / "roots.toml")}
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -190,8 +190,7 @@ KNOWN = known.known_splits()
 
 def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.run", "verify-data", *arguments]
-    own = {**environment(tmp_path), roots.VARIABLE: str(tmp_path / "roots.toml")}
-    return subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=60)
 
 
 def test_the_command_reports_and_says_by_its_code(tmp_path):
