@@ -261,6 +261,15 @@ def _checkpoint(need: Need) -> Path | None:
     return path if path.is_file() else None
 
 
+def fetch_by_url(url: str) -> None:
+    """Downloads one of the checkpoints that open_clip keeps outside the hub, to where `resolve` finds it; checks its hash."""
+    import avg.torchvision_schema  # noqa: F401
+
+    from open_clip.pretrained import download_pretrained_from_url
+
+    download_pretrained_from_url(url)
+
+
 def _companions(need: Need) -> Iterator[Need]:
     """Yields the repositories from which an open_clip model takes its tokenizer and the shape of its text tower."""
     if need.kind == "open_clip":
