@@ -46,7 +46,7 @@ class Towers(ABC):
     @property
     def scale(self) -> Tensor:
         """Logarithm of the factor of the cosine in the contrastive loss, a parameter."""
-        return self.model.logit_scale  # type: ignore[return-value]
+        return self.model.logit_scale
 
     @property
     def bias(self) -> Tensor | None:

@@ -14,7 +14,8 @@ from typing import Any
 from benchmarks.cells import CellPlan
 from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
-from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, fetch_by_url, hub_cache, is_met, open_clip_source, require, resolve
+from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, require, resolve
+from methods.open_clip_list import fetch_by_url, open_clip_source
 
 MANIFEST = "prefetch.json"
 CONFIGURATION = (".json", ".txt", ".model", ".jinja")
