@@ -24,7 +24,8 @@ from avg.precision import autocast, device
 from baselines.towers import Towers, Wordpieces
 
 PICTURE_BATCH = 64
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class CLIP:

@@ -132,7 +132,7 @@ def local_cfg(model_cfg: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {**model_cfg, "text_cfg": text_cfg}
 
 
-def build(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any]) -> nn.Module:
+def build(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any]) -> Any:
     """Returns a model with random weights: its text tower a module of its own, so that token states can be asked of any."""
     from open_clip.coca_model import CoCa
     from open_clip.model import CustomTextCLIP, set_model_preprocess_cfg
@@ -148,7 +148,7 @@ def build(model_cfg: dict[str, Any], preprocess_cfg: dict[str, Any]) -> nn.Modul
     return model
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: Any, path: Path) -> None:
     """Loads a checkpoint of any layout that open_clip reads.
 
     Raises:
@@ -184,7 +184,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
-def write_folder(folder: Path, model: nn.Module, model_cfg: dict[str, Any], tokenizer: Path | None, text_config: Path | None) -> None:
+def write_folder(folder: Path, model: Any, model_cfg: dict[str, Any], tokenizer: Path | None, text_config: Path | None) -> None:
     """Writes an open_clip checkpoint folder that needs no other: configuration, weights, tokenizer, shape of a Hugging Face text tower.
 
     Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import avg.torchvision_schema  # noqa: F401  (before transformers, which may import torchvision)
 
@@ -66,7 +67,7 @@ class TransformersTowers(Towers):
             part.save_pretrained(folder)
 
 
-def _model(folder: Path) -> nn.Module:
+def _model(folder: Path) -> Any:
     from safetensors import SafetensorError
     from transformers.utils import logging
 

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks import tables
 from benchmarks.environment import PROJECT, hardware
 from benchmarks.spec import Row, Table
+from methods.machine import gpus, product_format
 from methods.needs import Need, hub_cache, is_met, missing
 from methods.registry import METHODS
 
@@ -30,7 +31,7 @@ def examine(store: Path, results: Path) -> dict[str, Any]:
     return {
         "python": python(),
         "packages": packages(),
-        "hardware": {**hardware(), "gpus": gpus(), "precision": _fast()},
+        "hardware": {**hardware(), "gpus": gpus(), "precision": product_format()},
         "disk": {"store": disk(store), "results": disk(results), "hub cache": disk(hub_cache())},
         "hub": hub(),
         "environments": {name: is_met(Need("environment", name)) for name in ENVIRONMENTS},
@@ -61,16 +62,6 @@ def packages() -> list[dict[str, Any]]:
         pinned = tested.get(name.lower().replace("_", "-"))
         same = installed is not None and (pinned is None or installed.split("+")[0] == pinned.split("+")[0])
         found.append({"name": name, "installed": installed, "tested": pinned, "ok": same})
-    return found
-
-
-def gpus() -> list[dict[str, Any]]:
-    import torch
-
-    found = []
-    for index in range(torch.cuda.device_count()):
-        facts = torch.cuda.get_device_properties(index)
-        found.append({"name": facts.name, "memory_gib": round(facts.total_memory / 2**30, 1), "bf16": facts.major >= 8})
     return found
 
 
@@ -160,12 +151,6 @@ def text(found: Mapping[str, Any]) -> str:
             lines.append(f"{mark(facts['ready'])} {name} on {dataset}: {told}")
         lines += [f"      {need}" for need in state["models lacking"]]
     return "\n".join(lines)
-
-
-def _fast() -> str:
-    from avg.precision import fast_dtype
-
-    return str(fast_dtype()).removeprefix("torch.")
 
 
 def _pyproject() -> dict[str, Any]:

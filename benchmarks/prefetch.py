@@ -14,7 +14,8 @@ from typing import Any
 from benchmarks.cells import CellPlan
 from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
-from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, open_clip_source, require, resolve
+from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, require, resolve
+from methods.open_clip_list import fetch_by_url, open_clip_source
 
 MANIFEST = "prefetch.json"
 CONFIGURATION = (".json", ".txt", ".model", ".jinja")
@@ -131,11 +132,7 @@ def _download(need: Need, commit: str) -> None:
         repository, names, url = open_clip_source(need.name, need.revision)
         revision = "main"
         if url:
-            import avg.torchvision_schema  # noqa: F401
-
-            from open_clip.pretrained import download_pretrained_from_url
-
-            download_pretrained_from_url(url)
+            fetch_by_url(url)
             return
         there = _listed(repository, commit or revision)
         file = next((name for name in names if name in there), None)

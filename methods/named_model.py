@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from methods.needs import Need, is_met, nearest_few, resolve, text_companions
+from methods.needs import Need, is_met, resolve, text_companions
+from methods.open_clip_list import nearest_few
 
 CONFIG = "open_clip_config.json"
 

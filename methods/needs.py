@@ -6,18 +6,17 @@ hub's cache (HF_HOME), in `~/.cache/clip` for the few checkpoints that open_clip
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from methods.weights import damage
+from methods.open_clip_list import open_clip_source
+from methods.weights import contents_hash, damage
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
@@ -160,21 +159,6 @@ def identity(need: Need) -> str:
     return f"sha256:{contents_hash(path)}"
 
 
-def contents_hash(path: Path) -> str:
-    """Returns a hash over names and contents of a file or of all files in a folder; remembered while size and time stay the same."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    names = [file.relative_to(path).as_posix() if path.is_dir() else file.suffix for file in files]
-    states = [file.stat() for file in files]
-    hashes = [_sha256(str(file), state.st_size, state.st_mtime_ns) for file, state in zip(files, states, strict=True)]
-    return hashlib.sha256(json.dumps([names, hashes]).encode()).hexdigest()
-
-
-@lru_cache(maxsize=4096)
-def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _file(need: Need) -> Path | None:
     path = Path(need.name).expanduser()
     return path if path.exists() else None
@@ -215,39 +199,6 @@ def _shards(index: Path) -> set[str]:
         return set(json.loads(index.read_text())["weight_map"].values())
     except (ValueError, KeyError, AttributeError):
         return set()
-
-
-def open_clip_source(name: str, tag: str) -> tuple[str, tuple[str, ...], str]:
-    """Returns (repository, file names in the order tried, URL) of a checkpoint; repository or URL may be empty.
-
-    Raises:
-        ValueError: if open_clip knows no such architecture or tag; lists the nearest.
-    """
-    import avg.torchvision_schema  # noqa: F401
-
-    import open_clip
-    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
-    from methods.registry import nearest
-
-    if name not in open_clip.list_models():
-        raise ValueError(f"open_clip has no architecture {name!r}: {nearest_few(name, open_clip.list_models())}")
-    config = get_pretrained_cfg(name, tag)
-    if not config:
-        tags = list_pretrained_tags_by_model(name)
-        raise ValueError(f"{tag!r} is neither a file nor a checkpoint of {name} that open_clip knows: {nearest(tag, tags)}")
-    repository, _, file = config.get("hf_hub", "").rpartition("/")
-    names = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME) if not file else (f"{file.rpartition('.')[0]}.safetensors", file)
-    return repository, tuple(dict.fromkeys(names)), "" if repository else config.get("url", "")
-
-
-def nearest_few(given: str, valid: list[str]) -> str:
-    """Returns `did you mean X?` with the few nearest of very many valid names."""
-    import difflib
-
-    close = difflib.get_close_matches(given, valid, n=4, cutoff=0.3)
-    return f"did you mean {', '.join(close)}?" if close else f"it has {len(valid)}, see open_clip.list_models()"
 
 
 def _checkpoint(need: Need) -> Path | None:

@@ -74,7 +74,7 @@ def _trained(clip: CLIP, whole: bool) -> list[nn.Parameter]:
     trained = [*parts, *(each for each in extra if all(each is not part for part in parts))]
     for parameter in trained:
         parameter.requires_grad_(True)
-    return trained  # type: ignore[return-value]
+    return trained
 
 
 def _state(clip: CLIP) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
-"""Whether files of weights are whole, told from their first and last bytes: hours before a stage would stumble over one."""
+"""Files of weights: whether they are whole, told from their first and last bytes hours before a stage would stumble over one; their hash."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 
 HEADER_LIMIT = 100_000_000  # of the safetensors format
@@ -36,3 +38,18 @@ def _safetensors(path: Path) -> str | None:
             return "its header is no header of safetensors"
     wanted = 8 + length + max(ends, default=0)
     return None if size == wanted else f"it has {size:,} bytes instead of {wanted:,}"
+
+
+def contents_hash(path: Path) -> str:
+    """Returns a hash over names and contents of a file or of all files in a folder; remembered while size and time stay the same."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    names = [file.relative_to(path).as_posix() if path.is_dir() else file.suffix for file in files]
+    states = [file.stat() for file in files]
+    hashes = [_sha256(str(file), state.st_size, state.st_mtime_ns) for file, state in zip(files, states, strict=True)]
+    return hashlib.sha256(json.dumps([names, hashes]).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

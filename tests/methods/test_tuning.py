@@ -39,6 +39,7 @@ def changed(before: CLIP, after: CLIP) -> set[str]:
     return {name for name, value in before.model.state_dict().items() if not torch.equal(value, new[name])}
 
 
+@pytest.mark.slow
 def test_whole_towers_learn_the_training_pairs(native, data, tmp_path):
     report, after = tuned(native, data, tmp_path / "out", tuning_epochs=6)
     before, train = CLIP(native), Dataset(data).split("train")
@@ -66,6 +67,7 @@ def test_training_that_only_harms_gives_back_the_start(native, data, tmp_path, m
     assert report["val R@1"] == 10 and changed(CLIP(native), after) == set()
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(native, data, tmp_path, monkeypatch):
     whole_report, whole = tuned(native, data, tmp_path / "whole")
     epoch, calls = tuning._epoch, []
