@@ -5,12 +5,8 @@ N images, Q captions, B batch, D joint width, T token positions, H width of a te
 
 from __future__ import annotations
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import avg.torchvision_schema  # noqa: F401  (before open_clip, which imports torchvision)
 
@@ -21,11 +17,10 @@ from tqdm import tqdm
 
 from avg.captions import CaptionBatch
 from avg.precision import autocast, device
+from baselines.ahead import in_order
 from baselines.towers import Towers, Wordpieces
 
 PICTURE_BATCH = 64
-Given = TypeVar("Given")
-Made = TypeVar("Made")
 
 
 class CLIP:
@@ -72,7 +67,7 @@ class CLIP:
     @torch.inference_mode()
     def _pictures(self, part: Callable[[Tensor], Tensor], pictures: Iterable, count: int, batch: int) -> Iterator[np.ndarray]:
         waiting: list[Tensor] = []
-        for pixels_CHW in tqdm(ahead(self.towers.pixels, pictures), total=count, desc="pictures", unit="img", leave=False):
+        for pixels_CHW in tqdm(in_order(self.towers.pixels, pictures), total=count, desc="pictures", unit="img", leave=False):
             waiting.append(pixels_CHW)
             if len(waiting) == batch:
                 yield self._run(part, waiting)
@@ -110,25 +105,6 @@ def wordpieces(folder: Path) -> Wordpieces:
     from baselines import transformers_towers
 
     return transformers_towers.wordpieces(folder)
-
-
-def ahead(work: Callable[[Given], Made], items: Iterable[Given], most: int = 2 * PICTURE_BATCH) -> Iterator[Made]:
-    """Yields `work(item)` in order, computed by a few threads some items ahead; at most so many are held at a time.
-
-    Resizing a picture leaves the interpreter's lock, so that threads run side by side with each other and with the model.
-    """
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as pool:
-        begun: deque[Future[Made]] = deque()
-        try:
-            for item in items:
-                begun.append(pool.submit(work, item))
-                if len(begun) > most:
-                    yield begun.popleft().result()
-            while begun:
-                yield begun.popleft().result()
-        finally:
-            for future in begun:
-                future.cancel()
 
 
 def contrastive_loss(feats_BD: Tensor, texts_BD: Tensor, scale: Tensor, image_ids_B: Tensor) -> Tensor:

@@ -7,27 +7,23 @@ header promises more pixels than memory should be given for.
 from __future__ import annotations
 
 import io
-import os
 import tarfile
 import warnings
 import zipfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeVar
+
+from baselines.ahead import in_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_PIXELS = 89_478_485  # what Pillow begins to warn at: a quarter of a GB as RGB
 MAX_BYTES = 2**28  # of a file; no photo comes near
-AHEAD = 32  # pictures in memory before they are asked for
-WORKERS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
-Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -37,21 +33,6 @@ class PictureError(ValueError):
     def __init__(self, message: str, why: Literal["missing", "refused", "undecodable"]):
         super().__init__(message)
         self.why = why
-
-
-def in_order(function: Callable[[Item], Result], items: Iterable[Item], workers: int = WORKERS, ahead: int = AHEAD) -> Iterator[Result]:
-    """Yields `function(item)` of each item, in order, computed by threads before it is asked for; never more than `ahead` results wait."""
-    waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
-    try:
-        for item in items:
-            if len(waiting) == ahead:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(function, item))
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def check_name(name: str) -> None:

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from avg.precision import autocast
 from avg.schedule import warm_cosine
-from baselines.clip import CLIP, ahead, contrastive_loss, sigmoid_loss
+from baselines.ahead import in_order
+from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
 from methods.extraction import TEXT_BATCH
@@ -84,7 +85,7 @@ def _state(clip: CLIP) -> dict[str, Tensor]:
 def _epoch(clip: CLIP, split: Split, trained: list[nn.Parameter], optimizer, schedule, batch: int, told: str) -> None:
     towers, rows_Q = clip.towers, torch.from_numpy(split.caption_rows_Q)
     order = torch.randperm(len(rows_Q))
-    pixels = ahead(lambda row: towers.pixels(split.pictures[row]), rows_Q[order].tolist())
+    pixels = in_order(lambda row: towers.pixels(split.pictures[row]), rows_Q[order].tolist())
     # dropout where a tower has it; batch statistics stay as pretrained, since a batch here is small
     clip.model.train()
     for module in clip.model.modules():

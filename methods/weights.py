@@ -1,4 +1,4 @@
-"""Files of weights: whether they are whole, told from their first and last bytes before a stage would stumble over one; their hash."""
+"""Files of weights: whether they are whole, told by their first and last bytes before hours of work; a hash of what they hold."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers import AutoModel, AutoProcessor, AutoTokenizer
 
-from baselines.clip import CLIP, ahead, load_towers, sigmoid_loss, wordpieces
+from baselines.clip import CLIP, load_towers, sigmoid_loss, wordpieces
 from baselines.towers import read_weights
 from tests import checkpoints
 
@@ -166,13 +166,3 @@ def test_sigmoid_loss_by_hand():
     assert loss([0, 1]) == pytest.approx(2 * np.log(1 + np.exp(-1.0)), rel=1e-5)
     # the captions of one image are pairs with both its copies: -1 is now wrong where it was right
     assert loss([0, 0]) == pytest.approx(np.log(1 + np.exp(-1.0)) + np.log(1 + np.exp(1.0)), rel=1e-5)
-
-
-def test_work_ahead_keeps_order_and_is_bounded():
-    taken = []
-    results = ahead(lambda item: item * item, (taken.append(item) or item for item in range(1000)), most=5)
-    assert [next(results) for _ in range(3)] == [0, 1, 4]
-    assert len(taken) <= 9
-    results.close()
-    with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda item: 1 // item, [1, 0]))
