@@ -218,6 +218,71 @@ def methods(name: str | None) -> None:
             click.echo(f"{address:34} {value!s:14} {description}".rstrip())
 
 
+@cli.command("explain-protocol")
+@click.argument("name", required=False)
+def explain_protocol(name: str | None) -> None:
+    """Print what each protocol fixes, or all of one with its sources and its differences from the others."""
+    from benchmarks.explain import explained
+
+    click.echo(explained(name))
+
+
+@cli.command("pseudo-queries")
+@dataset_option
+@click.option("--split", default="test", show_default=True, help="Whose pictures.")
+@click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many are made for each picture.")
+@click.option("--by", default="nearest", show_default=True, help="Nearest training captions, or the folder of a captioning model.")
+@click.option("--show", type=click.IntRange(min=0), default=3, show_default=True, help="Pictures to print them for.")
+@tiny_option
+@store_option
+def pseudo_queries(datasets: tuple[str, ...], split: str, count: int, by: str, show: int, tiny: bool, store: Path) -> None:
+    """Make pseudo-queries for pictures and show some beside the true captions."""
+    from benchmarks.made_captions import shown
+    from benchmarks.stages import Store
+
+    for name in datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,):
+        click.echo(shown(name, Store(store), split=split, count=count, by=by, show=show, tiny=tiny))
+
+
+@cli.command()
+@click.argument("table", default="table1")
+@dataset_option
+@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
+@click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
+@click.option("--from-committed", is_flag=True, help="From the run summaries under the results folder instead of the store.")
+@tiny_option
+@results_option
+@store_option
+def leakage(table: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], **where: Any) -> int:
+    """Say for every stage which split's pictures and captions it read; the exit code is 1 if its protocol forbids one."""
+    from benchmarks import leakage as report
+
+    datasets = datasets or (TINY_DATASET if where["tiny"] else DEFAULT_DATASET,)
+    text, faults = report.report(report.known(table, datasets, protocol, seeds, rows, **where))
+    click.echo(text + "\n")
+    for fault in faults:
+        click.echo(fault)
+    click.echo(f"{len(faults)} readings are not allowed or not known" if faults else f"protocol {protocol} allows all of this")
+    return 1 if faults else 0
+
+
+@cli.command("protocols")
+@dataset_option
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
+@click.option("--rows", callback=names, help="Rows of Table 1, comma-separated; all of them by default.")
+@click.option("--protocols", "chosen", callback=names, help="Protocols to measure, comma-separated; all of them by default.")
+@click.option("--dry-run", is_flag=True, help="List how much is missing, and run none.")
+@tiny_option
+@results_option
+@store_option
+def protocols_command(datasets: tuple[str, ...], **options: Any) -> int:
+    """Measure Table 1 under all protocols and write them side by side."""
+    from benchmarks.comparison import run
+
+    return run(datasets or (TINY_DATASET if options["tiny"] else DEFAULT_DATASET,), **options, say=click.echo)
+
+
 @cli.command()
 @click.option("--from-committed", is_flag=True, required=True, help="From the run summaries under the results folder, and nothing else.")
 @results_option
@@ -235,6 +300,12 @@ def render(from_committed: bool, results: Path | None) -> None:
             campaign.write_grid(build_grid(tables.table(name), datasets.split("+"), summaries), campaign.writable(path.parent))
             click.echo(f"written: {path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries")
             written += 1
+    for path in sorted(results.glob("*/protocols.md")):
+        from benchmarks import comparison
+
+        comparison.write(comparison.committed(tables.table("table1"), path.parent.name, results), results)
+        click.echo(f"written: {path.with_suffix('')}.md .tex .csv")
+        written += 1
     if not written:
         raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
 
