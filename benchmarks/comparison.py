@@ -226,6 +226,7 @@ def run(
         ValueError: unknown data set, protocol or row.
     """
     from benchmarks import tables
+    from benchmarks.prefetch import refuse_missing
     from benchmarks.stages import Store
 
     table, stages = campaign.chosen(tables.table("table1"), rows), Store(store)
@@ -235,6 +236,7 @@ def run(
         missing = campaign.missing([plan for of_name in plans.values() for plan in of_name], stages)
         say(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
         return 0
+    refuse_missing([plan for of_name in plans.values() for plan in of_name], stages)
     kept = results or (None if rows else Path("results"))
     summaries, failed = [], False
     for number, (name, of_name) in enumerate(plans.items()):

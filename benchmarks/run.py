@@ -9,9 +9,19 @@ from typing import Any
 
 import click
 
+from benchmarks import rules
+from benchmarks.options import (
+    DEFAULT_DATASET,
+    TINY_DATASET,
+    data_root_option,
+    dataset_option,
+    five_captions_option,
+    names,
+    results_option,
+    store_option,
+    tiny_option,
+)
 from benchmarks.tables import TABLES
-
-DEFAULT_DATASET, TINY_DATASET = "openmoji-scenes", "openmoji-scenes-tiny"
 
 
 class Commands(click.Group):
@@ -21,31 +31,6 @@ class Commands(click.Group):
 
             raise click.UsageError(f"unknown command or table {args[0]!r}: {nearest(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
-
-
-def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip())) if value else ()
-
-
-store_option = click.option(
-    "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar="VOKENBENCH_STORE", show_default=True, show_envvar=True,
-    help="Folder of finished stages; may be deleted at any time.",
-)  # fmt: skip
-results_option = click.option(
-    "--results", type=click.Path(path_type=Path),
-    help="Folder of tables and run summaries.  [default: results; none with --rows or --set, which make a part or a variant of a table]",
-)  # fmt: skip
-dataset_option = click.option(
-    "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"
-)
-tiny_option = click.option(
-    "--tiny", is_flag=True, help=f"Seconds instead of minutes: tiny settings, and {TINY_DATASET} unless --dataset is given."
-)
-data_root_option = click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder of the one data set that lies on disk; remembered for next time.",
-)  # fmt: skip
-five_captions_option = click.option("--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010).")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -218,71 +203,6 @@ def methods(name: str | None) -> None:
             click.echo(f"{address:34} {value!s:14} {description}".rstrip())
 
 
-@cli.command("explain-protocol")
-@click.argument("name", required=False)
-def explain_protocol(name: str | None) -> None:
-    """Print what each protocol fixes, or all of one with its sources and its differences from the others."""
-    from benchmarks.explain import explained
-
-    click.echo(explained(name))
-
-
-@cli.command("pseudo-queries")
-@dataset_option
-@click.option("--split", default="test", show_default=True, help="Whose pictures.")
-@click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many are made for each picture.")
-@click.option("--by", default="nearest", show_default=True, help="Nearest training captions, or the folder of a captioning model.")
-@click.option("--show", type=click.IntRange(min=0), default=3, show_default=True, help="Pictures to print them for.")
-@tiny_option
-@store_option
-def pseudo_queries(datasets: tuple[str, ...], split: str, count: int, by: str, show: int, tiny: bool, store: Path) -> None:
-    """Make pseudo-queries for pictures and show some beside the true captions."""
-    from benchmarks.made_captions import shown
-    from benchmarks.stages import Store
-
-    for name in datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,):
-        click.echo(shown(name, Store(store), split=split, count=count, by=by, show=show, tiny=tiny))
-
-
-@cli.command()
-@click.argument("table", default="table1")
-@dataset_option
-@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
-@click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
-@click.option("--from-committed", is_flag=True, help="From the run summaries under the results folder instead of the store.")
-@tiny_option
-@results_option
-@store_option
-def leakage(table: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], **where: Any) -> int:
-    """Say for every stage which split's pictures and captions it read; the exit code is 1 if its protocol forbids one."""
-    from benchmarks import leakage as report
-
-    datasets = datasets or (TINY_DATASET if where["tiny"] else DEFAULT_DATASET,)
-    text, faults = report.report(report.known(table, datasets, protocol, seeds, rows, **where))
-    click.echo(text + "\n")
-    for fault in faults:
-        click.echo(fault)
-    click.echo(f"{len(faults)} readings are not allowed or not known" if faults else f"protocol {protocol} allows all of this")
-    return 1 if faults else 0
-
-
-@cli.command("protocols")
-@dataset_option
-@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
-@click.option("--rows", callback=names, help="Rows of Table 1, comma-separated; all of them by default.")
-@click.option("--protocols", "chosen", callback=names, help="Protocols to measure, comma-separated; all of them by default.")
-@click.option("--dry-run", is_flag=True, help="List how much is missing, and run none.")
-@tiny_option
-@results_option
-@store_option
-def protocols_command(datasets: tuple[str, ...], **options: Any) -> int:
-    """Measure Table 1 under all protocols and write them side by side."""
-    from benchmarks.comparison import run
-
-    return run(datasets or (TINY_DATASET if options["tiny"] else DEFAULT_DATASET,), **options, say=click.echo)
-
-
 @cli.command()
 @click.option("--from-committed", is_flag=True, required=True, help="From the run summaries under the results folder, and nothing else.")
 @results_option
@@ -372,6 +292,8 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
+for command in rules.COMMANDS:
+    cli.add_command(command)
 for table_name in TABLES:
     cli.add_command(table_command(table_name))
 
