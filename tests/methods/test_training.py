@@ -12,8 +12,6 @@ from safetensors.torch import save_file
 from avg.generator import create, load
 from avg.settings import GeneratorSettings
 from methods.features import PackedStates, SplitFeatures
-from methods.joined import joined
-from methods.pseudo_queries import PseudoQueries
 from methods.reads import recording
 from methods.training import Identified, Trainer, train, validation_recall
 
@@ -122,23 +120,6 @@ def test_the_temperature_is_of_the_loss_in_training_alone():
     expected = torch.nn.functional.cross_entropy((logits_BLV / 0.5).flatten(0, 1), codes.flatten())
     trainer.settings = SETTINGS.model_copy(update={"temperature": 0.5})
     assert float(trainer._generative_loss(source, codes).detach()) == pytest.approx(float(expected.detach()))
-
-
-def test_pseudo_queries_stand_among_the_captions():
-    features, more = _features(100), _features(300, seed=5)
-    ids, codes = np.r_[features.image_ids_N, more.image_ids_N], np.r_[_codes(), _codes(4)]
-    rows, said = more.caption_rows_Q, (more.images_ND, more.texts_QD, more.states.states_TH, more.states.start_Q1)
-    made = PseudoQueries("test", tuple(f"made {n}" for n in range(len(rows))), rows, more.image_ids_N, *said)
-    captions = ["a caption"] * (IMAGES * CAPTIONS) + list(made.captions)
-    both = Identified.join(joined(features, [made]), captions, codes, ids)
-    last = torch.tensor([IMAGES * CAPTIONS - 1, IMAGES * CAPTIONS, len(both.captions) - 1])
-    assert [both.captions[row] for row in last] == ["a caption", "made 0", f"made {IMAGES * CAPTIONS - 1}"]
-    assert both.caption_images(last).tolist() == [IMAGES - 1, IMAGES, 2 * IMAGES - 1]
-    np.testing.assert_array_equal(both.draw(both.caption_images(last), torch.Generator()), codes[[IMAGES - 1, IMAGES, 2 * IMAGES - 1]])
-    found, mask = both.features.states.take(last)
-    for row, (old, where) in enumerate([(features, -1), (more, 0), (more, -1)]):
-        expected, kept = old.states.take(torch.tensor([where % len(old.texts_QD)]))
-        torch.testing.assert_close(found[row][mask[row]], expected[0][kept[0]])
 
 
 def test_the_stage_writes_a_generator_and_says_what_it_read(tmp_path):
