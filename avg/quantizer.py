@@ -18,11 +18,13 @@ class Quantized:
 
     Args:
         codes_NL: int64 codebook row chosen at each level.
+        rows_NLD: the chosen rows.
         sums_NLD: partial sums of the chosen rows, the paper's z-hat^(d): `sums_NLD[:, d]` uses the first d + 1 of them. Gradients reach
             the codebook through them.
     """
 
     codes_NL: Tensor
+    rows_NLD: Tensor
     sums_NLD: Tensor
 
 
@@ -48,32 +50,34 @@ class ResidualQuantizer(nn.Module):
         return self.codebooks_CKD[0 if self.shared else level]
 
     def forward(self, vectors_ND: Tensor) -> Quantized:
-        codes, sums = [], []
+        codes, rows, sums = [], [], []
         sum_ND = torch.zeros_like(vectors_ND)
         for level in range(self.levels):
             codes_N = nearest(vectors_ND.detach() - sum_ND.detach(), self.codebook(level).detach())
-            sum_ND = sum_ND + self.codebook(level)[codes_N]
+            rows.append(self.codebook(level)[codes_N])
+            sum_ND = sum_ND + rows[-1]
             codes.append(codes_N)
             sums.append(sum_ND)
-        return Quantized(torch.stack(codes, 1), torch.stack(sums, 1))
+        return Quantized(torch.stack(codes, 1), torch.stack(rows, 1), torch.stack(sums, 1))
 
     @torch.no_grad()
-    def start_from(self, vectors_ND: Tensor, seed: int) -> None:
+    def start_from(self, vectors_ND: Tensor, seed: int, *, divided: bool = True, iterations: int = 25) -> None:
         """Sets the codebooks by k-means on the residuals that each level meets.
 
-        A shared codebook gives each level an equal part of its rows at the start; from then on every level may use every row. K-means on
-        the vectors alone would leave no row of the small norms that later levels need.
+        Args:
+            divided: a shared codebook gives each level an equal part of its rows at the start; from then on every level may use every
+                row. K-means on the vectors alone (not divided) leaves no row of the small norms that later levels need.
         """
         from sklearn.cluster import KMeans
 
-        residuals_ND = vectors_ND.clone()
+        residuals_ND = vectors_ND.detach().cpu().clone()
         rows = self.codebooks_CKD.shape[1]
-        bounds = np.linspace(0, rows, self.levels + 1).astype(int) if self.shared else None
-        for level in range(self.levels):
+        bounds = np.linspace(0, rows, self.levels + 1).astype(int) if self.shared and divided else None
+        for level in range(self.levels if divided or not self.shared else 1):
             part = slice(bounds[level], bounds[level + 1]) if bounds is not None else slice(0, rows)
             # few vectors may leave fewer distinct residuals than there are rows
             want = min(part.stop - part.start, len(np.unique(residuals_ND.numpy().round(5), axis=0)))
-            found = KMeans(want, n_init=1, max_iter=25, random_state=seed + level).fit(residuals_ND.numpy())
+            found = KMeans(want, n_init=1, max_iter=iterations, random_state=seed + level).fit(residuals_ND.numpy())
             centres_KD = torch.from_numpy(found.cluster_centers_).to(residuals_ND)
             self.codebook(level)[part.start : part.start + want] = centres_KD
             residuals_ND -= centres_KD[nearest(residuals_ND, centres_KD)]
@@ -87,7 +91,7 @@ class ResidualQuantizer(nn.Module):
         for book, dead_K in enumerate(dead_CK):
             choices_ND = residuals_NLD.flatten(0, 1) if self.shared else residuals_NLD[:, book]
             picked = torch.randint(len(choices_ND), (int(dead_K.sum()),), generator=generator)
-            self.codebooks_CKD[book, dead_K] = choices_ND[picked]
+            self.codebooks_CKD[book, dead_K.to(choices_ND.device)] = choices_ND[picked.to(choices_ND.device)]
         return int(dead_CK.sum())
 
 

@@ -1,12 +1,14 @@
 """Discriminative training: a contrastive loss over the images that the model itself retrieves (Eq. 8-10).
 
-B batch, M candidates, L identifier length.
+B batch, M candidates, L identifier length, V identifier tokens.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+
+PAD = -1
 
 
 def with_positive(candidates_BML: Tensor, positive_BL: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -22,6 +24,28 @@ def with_positive(candidates_BML: Tensor, positive_BL: Tensor, generator: torch.
     return candidates_BML, place_B
 
 
-def discriminative_loss(scores_BM: Tensor, place_B: Tensor) -> Tensor:
-    """Returns Eq. 9: cross-entropy of the positive among the candidates' sequence scores; a score of -inf is no candidate."""
+def summed_probabilities(logits_BLV: Tensor, codes_BL: Tensor) -> Tensor:
+    """Returns "the sum of the corresponding vokens' generation probabilities" (§3.2, before Eq. 9), (B,); what pads counts nothing.
+
+    Between 0 and L: a softmax over such scores tells two candidates apart by a factor of e^L at most, which is how much weaker this is than
+    the sum of log-probabilities (`avg.generator.sequence_scores`).
+
+    Example: two tokens of probability 0.5 and 0.2 give 0.7, where the log-probabilities sum to log 0.1.
+    """
+    picked_BL = logits_BLV.softmax(-1).gather(-1, codes_BL.clamp(min=0)[..., None])[..., 0]
+    return (picked_BL * (codes_BL != PAD)).sum(-1)
+
+
+def discriminative_loss(scores_BM: Tensor, place_B: Tensor, softmaxes: int = 1) -> Tensor:
+    """Returns Eq. 9: cross-entropy of the positive among the candidates' sequence scores; a score of -inf is no candidate.
+
+    Args:
+        softmaxes: 2 takes a softmax of the scores before that of the cross-entropy, as AVG's release does. The loss of M candidates then
+            lies between log(1 + (M - 1) / e) and log(M - 1 + e), however sure the model is.
+
+    Example: scores (log 3, 0) with the first positive have softmax (0.75, 0.25): the loss is -log 0.75 = 0.288 with one softmax, and
+    log(1 + exp(0.25 - 0.75)) = 0.474 with two.
+    """
+    if softmaxes == 2:
+        scores_BM = scores_BM.softmax(-1).masked_fill(scores_BM.isneginf(), float("-inf"))
     return torch.nn.functional.cross_entropy(scores_BM, place_B)

@@ -26,14 +26,26 @@ class TokenizerSettings(Settings):
     code_width: int = Field(256, gt=0, description="width of a codebook row; the generator's width where rows are copied into it")
     shared_codebook: bool = Field(True, description="one codebook for all levels (Eq. 2), or one each")
     hidden: tuple[int, ...] = Field((512,), description="hidden widths of the encoder MLP; the decoder mirrors it")
+    mlp: Literal["plain", "batch-norm"] = Field(
+        "plain", description="batch-norm: dropout, linear (Xavier) and BatchNorm in every layer, the last too"
+    )
     dropout: float = Field(0.1, ge=0, lt=1)
     normalize: bool = Field(True, description="L2-normalise the frozen vectors first")
-    start: Literal["random", "kmeans"] = "kmeans"
+    start: Literal["random", "kmeans", "kmeans-first-batch"] = Field(
+        "kmeans",
+        description="kmeans: on all pictures, a shared codebook divided among levels; first-batch: on the first rows as they lie; "
+        "random: uniform in ±1/K",
+    )
     keep_alive: Literal["none", "revive"] = Field("revive", description="what is done about rows that no vector uses")
     reconstruction: float = Field(1.0, ge=0, description="weight of Eq. 3")
     commitment: float = Field(1.0, ge=0, description="weight of Eq. 4")
     codebook_loss: float = Field(1.0, ge=0, description="weight of Eq. 4 with the stop-gradient on the other side; 0 in the paper")
     alignment: float = Field(1.0, ge=0, description="weight of Eq. 5")
+    squared_error: Literal["norm", "element-mean"] = Field("norm", description="of Eq. 3-5: summed over a vector's elements, or their mean")
+    over_levels: Literal["sum", "mean"] = Field("sum", description="of Eq. 4")
+    gradient: Literal["sums", "levels"] = Field(
+        "sums", description="levels: straight-through inside each level, so that only the first level's commitment reaches the encoder"
+    )
     epochs: int = Field(60, gt=0)
     batch: int = Field(2048, gt=1)
     learning_rate: float = Field(1e-3, gt=0)
@@ -58,6 +70,7 @@ class GeneratorSettings(Settings):
     prefix: int = Field(4, gt=0, description="source vectors that a picture or caption vector is projected to")
     copy_codebook: bool = Field(True, description="start the vokens' embeddings from the codebook, projected where widths differ")
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    temperature: float = Field(1.0, gt=0, description="divides the logits in Eq. 7, in training only")
     epochs: int = Field(3, gt=0, description="at most; training stops when validation does not improve for `patience` epochs")
     patience: int = Field(2, gt=0)
     batch: int = Field(256, gt=1)
@@ -65,6 +78,10 @@ class GeneratorSettings(Settings):
     weight_decay: float = Field(0.01, ge=0)
     discriminative: Literal["none", "joint", "second-stage"] = "second-stage"
     discriminative_weight: float = Field(1.0, ge=0, description="factor of Eq. 9 in Eq. 10")
+    sequence_score: Literal["log-probabilities", "probabilities"] = Field(
+        "log-probabilities", description="what is summed over an identifier's tokens in Eq. 9; the paper says probabilities"
+    )
+    softmaxes: Literal[1, 2] = Field(1, description="of the candidates' scores in Eq. 9")
     candidates: int = Field(10, gt=1, description="beams over the training codes, Eq. 8")
     discriminative_steps: int = Field(150, gt=0, description="updates of the second stage")
     discriminative_batch: int = Field(64, gt=1)

@@ -19,23 +19,30 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from avg.precision import device
 from avg.quantizer import Quantized, ResidualQuantizer, usage
 from avg.schedule import warm_cosine
 from avg.settings import TokenizerSettings
 
+FIRST_ROWS, FIRST_ITERATIONS = 2048, 100  # AVG's release: k-means on its first batch, unshuffled
 
-def mlp(widths: tuple[int, ...], dropout: float) -> nn.Sequential:
-    """Returns linear layers with ReLU and dropout between them."""
+
+def mlp(widths: tuple[int, ...], dropout: float, kind: str = "plain") -> nn.Sequential:
+    """Returns linear layers with ReLU and dropout between them; of the kind `batch-norm` as AVG's release has them, see the settings."""
     layers: list[nn.Module] = []
     for row, (width, to) in enumerate(pairwise(widths)):
-        layers += [nn.ReLU(), nn.Dropout(dropout)] if row else []
-        layers.append(nn.Linear(width, to))
+        layers += [nn.ReLU()] if row else []
+        if kind == "batch-norm":
+            layers += [nn.Dropout(dropout), nn.Linear(width, to), nn.BatchNorm1d(to)]
+            nn.init.xavier_uniform_(layers[-2].weight)  # type: ignore[arg-type]
+        else:
+            layers += [*([nn.Dropout(dropout)] if row else []), nn.Linear(width, to)]
     return nn.Sequential(*layers)
 
 
 @dataclass(frozen=True)
 class Losses:
-    """The terms of Eq. 6, each a mean over the batch of a squared Euclidean norm, unweighted."""
+    """The terms of Eq. 6, each a mean over the batch, unweighted; squared Euclidean norms unless the settings say otherwise."""
 
     reconstruction: Tensor
     commitment: Tensor
@@ -55,7 +62,7 @@ class Tokenizer(nn.Module):
         super().__init__()
         self.settings, self.width = settings, width
         widths = (width, *settings.hidden, settings.code_width)
-        self.encoder, self.decoder = mlp(widths, settings.dropout), mlp(widths[::-1], settings.dropout)
+        self.encoder, self.decoder = (mlp(each, settings.dropout, settings.mlp) for each in (widths, widths[::-1]))
         self.quantizer = ResidualQuantizer(
             width=settings.code_width, levels=settings.voken_length, rows=settings.codebook_size, shared=settings.shared_codebook
         )
@@ -68,18 +75,32 @@ class Tokenizer(nn.Module):
         images_BD, texts_BD = self.prepare(images_BD), self.prepare(texts_BD)
         z_BE = self.encoder(images_BD)
         quantized = self.quantizer(z_BE)
-        sum_BE = quantized.sums_NLD[:, -1]
-        # straight through: the decoder's gradient reaches the codebook by the sum and the encoder by z
-        rebuilt_BD = self.decoder(sum_BE + z_BE - z_BE.detach())
-        errors_BLE = z_BE[:, None] - quantized.sums_NLD.detach()
-        pulls_BLE = z_BE.detach()[:, None] - quantized.sums_NLD
+        sums_BLE, sum_BE = quantized.sums_NLD, quantized.sums_NLD[:, -1]
+        if self.settings.gradient == "sums":
+            # straight through: the decoder's gradient reaches the codebook by the sum and the encoder by z
+            rebuilt_BD = self.decoder(sum_BE + z_BE - z_BE.detach())
+            errors_BLE = z_BE[:, None] - sums_BLE.detach()
+            pulls_BLE = z_BE.detach()[:, None] - sums_BLE
+        else:
+            # A residual formed of values passed straight through has no gradient: what reaches the encoder are the decoder's and the
+            # first level's, and a row is moved by its own level only. Values are those of the other branch.
+            rebuilt_BD = self.decoder(sum_BE.detach() + z_BE - z_BE.detach())
+            errors_BLE = z_BE[:, None] - sums_BLE.detach()
+            errors_BLE = torch.cat([errors_BLE[:, :1], errors_BLE[:, 1:].detach()], 1)
+            pulls_BLE = z_BE.detach()[:, None] - (sums_BLE - quantized.rows_NLD).detach() - quantized.rows_NLD
         losses = Losses(
-            reconstruction=(images_BD - rebuilt_BD).square().sum(-1).mean(),
-            commitment=errors_BLE.square().sum((-2, -1)).mean(),
-            codebook=pulls_BLE.square().sum((-2, -1)).mean(),
-            alignment=(rebuilt_BD - texts_BD).square().sum(-1).mean(),
+            reconstruction=self._squared(images_BD - rebuilt_BD).mean(),
+            commitment=self._over_levels(self._squared(errors_BLE)).mean(),
+            codebook=self._over_levels(self._squared(pulls_BLE)).mean(),
+            alignment=self._squared(rebuilt_BD - texts_BD).mean(),
         )
         return losses, quantized
+
+    def _squared(self, errors: Tensor) -> Tensor:
+        return errors.square().sum(-1) if self.settings.squared_error == "norm" else errors.square().mean(-1)
+
+    def _over_levels(self, errors_BL: Tensor) -> Tensor:
+        return errors_BL.sum(-1) if self.settings.over_levels == "sum" else errors_BL.mean(-1)
 
     def loss(self, losses: Losses) -> Tensor:
         """Returns Eq. 6 with the weights set."""
@@ -94,17 +115,19 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def tokenize(self, images_ND: np.ndarray) -> np.ndarray:
         """Returns the codes of picture vectors, int64 (N, L)."""
-        return self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND)))).codes_NL.numpy()
+        return self._quantized(images_ND).codes_NL.cpu().numpy()
 
     @torch.inference_mode()
     def rebuild(self, images_ND: np.ndarray) -> np.ndarray:
         """Returns what the codes of picture vectors decode to, (N, D)."""
-        quantized = self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND))))
-        return self.decoder(quantized.sums_NLD[:, -1]).numpy()
+        return self.decoder(self._quantized(images_ND).sums_NLD[:, -1]).cpu().numpy()
+
+    def _quantized(self, images_ND: np.ndarray) -> Quantized:
+        return self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND).to(self.quantizer.codebooks_CKD.device))))
 
     def codebooks(self) -> np.ndarray:
         """Returns the rows, (1 or L, K, E)."""
-        return self.quantizer.codebooks_CKD.detach().numpy()
+        return self.quantizer.codebooks_CKD.detach().cpu().numpy()
 
     def save(self, folder: Path) -> None:
         (folder / "tokenizer.json").write_text(json.dumps({"settings": self.settings.model_dump(mode="json"), "width": self.width}))
@@ -128,30 +151,30 @@ def train_tokenizer(
     """
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
-    tokenizer = Tokenizer(settings, images_ND.shape[1])
-    images, texts = torch.from_numpy(images_ND), torch.from_numpy(texts_QD)
+    tokenizer = Tokenizer(settings, images_ND.shape[1]).to(device())
+    images, texts = torch.from_numpy(images_ND).to(device()), torch.from_numpy(texts_QD).to(device())
     by_image = np.split(np.argsort(caption_rows_Q, kind="stable"), np.cumsum(np.bincount(caption_rows_Q, minlength=len(images)))[:-1])
     rng = np.random.default_rng(settings.seed)
     optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     steps = settings.epochs * -(-len(images) // settings.batch)
     schedule = warm_cosine(optimizer, steps)
     curve = []
-    if settings.start == "kmeans":
-        with torch.no_grad():
-            tokenizer.quantizer.start_from(tokenizer.eval().encoder(tokenizer.prepare(images)), settings.seed)
+    _start(tokenizer, images, caption_rows_Q)
     for epoch in tqdm(range(settings.epochs), desc="tokenizer", unit="epoch", leave=False):
         tokenizer.train()
         captions_N = torch.from_numpy(np.array([rng.choice(rows) for rows in by_image]))
         used_CK = torch.zeros(tokenizer.quantizer.codebooks_CKD.shape[:2], dtype=torch.bool)
         totals = np.zeros(4)
         for rows_B in torch.randperm(len(images), generator=generator).split(settings.batch):
+            if settings.mlp == "batch-norm" and len(rows_B) == 1:
+                continue  # one row has no variance
             losses, quantized = tokenizer(images[rows_B], texts[captions_N[rows_B]])
             optimizer.zero_grad()
             tokenizer.loss(losses).backward()
             optimizer.step()
             schedule.step()
             for level, codes_B in enumerate(quantized.codes_NL.T):
-                used_CK[0 if settings.shared_codebook else level, codes_B] = True
+                used_CK[0 if settings.shared_codebook else level, codes_B.cpu()] = True
             terms = (losses.reconstruction, losses.commitment, losses.codebook, losses.alignment)
             totals += np.array([float(term.detach()) for term in terms]) * len(rows_B) / len(images)
         curve.append([round(float(total), 4) for total in totals])
@@ -160,7 +183,7 @@ def train_tokenizer(
             with torch.no_grad():
                 sample = tokenizer.prepare(images[torch.randint(len(images), (settings.batch,), generator=generator)])
                 tokenizer.quantizer.revive(tokenizer.eval().encoder(sample), ~used_CK, generator)
-    tokenizer.eval()
+    tokenizer.eval().cpu()
     codes_NL = tokenizer.tokenize(images_ND)
     report = {
         "losses by epoch (reconstruction, commitment, codebook, alignment)": curve,
@@ -168,3 +191,20 @@ def train_tokenizer(
         "unique codes": len(np.unique(codes_NL, axis=0)) / len(codes_NL),
     }
     return tokenizer, report
+
+
+@torch.no_grad()
+def _start(tokenizer: Tokenizer, images: Tensor, caption_rows_Q: np.ndarray) -> None:
+    """Sets the codebooks before the first update, as the settings say."""
+    settings = tokenizer.settings
+    if settings.start == "random":
+        # As VQ-VAE starts (van den Oord et al. 2017). With rows of length 1 and a commitment loss alone, every vector was pulled to the
+        # row that it had chosen before any row moved: all pictures of the default data set ended under one code.
+        nn.init.uniform_(tokenizer.quantizer.codebooks_CKD, -1 / settings.codebook_size, 1 / settings.codebook_size)
+    elif settings.start == "kmeans":
+        tokenizer.quantizer.start_from(tokenizer.eval().encoder(tokenizer.prepare(images)), settings.seed)
+    elif settings.start == "kmeans-first-batch":
+        # A row is a (picture, caption) pair, in the data's order. In training mode: without dropout the pairs of a picture coincide, and
+        # a batch of 2,048 holds some 410 vectors for 1,024 rows.
+        first_BD = tokenizer.prepare(images[torch.from_numpy(caption_rows_Q[:FIRST_ROWS])])
+        tokenizer.quantizer.start_from(tokenizer.train().encoder(first_BD), settings.seed, divided=False, iterations=FIRST_ITERATIONS)

@@ -18,6 +18,7 @@ from benchmarks.cells import CellPlan, cell_stages, labelled, seeded, summary
 from benchmarks.grid import Grid, build_grid
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
+from benchmarks.protocol import protocol as rules_of
 from benchmarks.render import csv, latex, markdown
 from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
@@ -34,6 +35,11 @@ class Measured:
     summaries: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     records: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, dataset: str) -> Measured:
+        """Returns the part about one data set."""
+        summaries = [summary for summary in self.summaries if summary["dataset"] == dataset]
+        return replace(self, summaries=summaries, failures={key: path for key, path in self.failures.items() if key[0] == dataset})
 
 
 def chosen(table: Table, rows: Sequence[str]) -> Table:
@@ -66,12 +72,14 @@ def plan_cells(
     Args:
         seeds: how many; a row that draws nothing at random has one cell all the same.
         tiny: with every method's tiny settings.
-        given: as from `overrides.parsed`; stronger than the row's own settings, which are stronger than the tiny ones.
+        given: as from `overrides.parsed`; stronger than the row's own settings, which are stronger than the tiny ones, and those than the
+            protocol's.
 
     Raises:
         ValueError: unknown data set, protocol, method or setting, or an impossible value.
     """
-    rows = [resolved(row, tiny, given or {}) for row in table.rows]
+    rules = rules_of(protocol)
+    rows = [resolved(row, tiny, given or {}, rules) for row in table.rows]
     k = max(column.k for column in table.columns)
     return [
         cell_stages(row, dataset, protocol, seed, split, k)

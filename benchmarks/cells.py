@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
     Raises:
         ValueError: unknown data set, protocol, method or setting, or an impossible value.
     """
-    data, exposure = data_stage(dataset), exposure_for(row)
+    rules = protocol(protocol_name)
+    data, exposure = data_stage(dataset), exposure_for(row, rules)
     knobs, depth = _checked(row.knobs), k
     needs: tuple[Need, ...] = ()
     if row.method == SCENE_FACTS:
@@ -67,7 +68,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
     else:
         retriever = create(row.method, {**row.settings, "seed": seed} if seeded(row) else row.settings)
         if retriever.paradigm == "generative":
-            knobs = {"beam": protocol(protocol_name).beam, **knobs}
+            knobs = {"beam": rules.beam(row.method), **knobs}
             depth = min(k, knobs["beam"])
         settings, needs = retriever.config.model_dump(mode="json"), tuple(retriever.needs())
         what = {"method": row.method, "settings": settings, "split": split}
@@ -78,7 +79,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
     return CellPlan(
         row=row,
         dataset=dataset,
-        protocol=protocol(protocol_name).name,
+        protocol=rules.name,
         seed=seed,
         split=split,
         depth=depth,
@@ -122,8 +123,10 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         rankings.append(retriever.search(encoded, k, knobs))
         search_seconds += _now() - middle
         encode_seconds += middle - begin
-    stacked(rankings).save(out / "ranking.npz")
+    ranking = stacked(rankings)
+    ranking.save(out / "ranking.npz")
     return {
+        "unanswered": int((ranking.ids_QW[:, 0] == PAD).sum()),
         "queries": len(split.captions),
         "images": len(split.image_ids_N),
         "encode_seconds": round(encode_seconds, 4),
@@ -174,6 +177,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "settings": dict(plan.settings),
         "knobs": dict(plan.knobs),
         "exposure": plan.exposure.label,
+        **_selection(behind),
         "precision": report.get("precision", "float64"),
         "images": len(split.image_ids_N),
         "queries": len(split.captions),
@@ -183,12 +187,24 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "encode_seconds": report.get("encode_seconds"),
         "search_seconds": report.get("search_seconds"),
         "seconds": {label: stage["seconds"] for label, stage in behind.items()},
-        "stages": {label: stage["key"] for label, stage in behind.items()},
+        **reads_behind(plan, record),
+        "unanswered": report.get("unanswered"),
         "data": {fact: data[fact] for fact in ("duplicates", "as_published") if fact in data},
         "versions": environment["versions"],
         "git": environment["git"],
         "hardware": environment["hardware"],
         "outcomes": found.pack(),
+    }
+
+
+def reads_behind(plan: CellPlan, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a cell's method was allowed to see, the stages behind it, and what each of them read (None: by an older version)."""
+    behind = labelled([*record["lineage"].values(), record])
+    exposed = {name: value if isinstance(value, str) else list(value) for name, value in asdict(plan.exposure).items()}
+    return {
+        "exposed": exposed,
+        "stages": {label: stage["key"] for label, stage in behind.items()},
+        "reads": {label: stage.get("reads") for label, stage in behind.items()},
     }
 
 
@@ -202,6 +218,15 @@ def labelled(records: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any
             label = f"{record['name']} {count}"
         by_label[label] = record
     return by_label
+
+
+def _selection(behind: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns {"selection": the split by which checkpoints were chosen, `test` if one was, None if there was nothing to choose}; nothing
+    where a stage was made before reads were recorded."""
+    if any("reads" not in stage for stage in behind.values()):
+        return {}
+    splits = {split for stage in behind.values() for names in stage["reads"].get("selection", {}).values() for split in names}
+    return {"selection": "test" if "test" in splits else ", ".join(sorted(splits)) or None}
 
 
 def _checked(knobs: Mapping[str, Any]) -> dict[str, Any]:

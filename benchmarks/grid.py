@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from benchmarks import leakage
 from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.metrics import Outcomes, Rule, hits
@@ -83,6 +84,8 @@ def build_grid(
         _group(table, dataset, [summary for summary in summaries if summary["dataset"] == dataset], failures or {}) for dataset in datasets
     )
     cut = " / ".join(str(column.k) for column in table.columns)
+    chosen_on_test = any(protocol(summary["protocol"]).selection == "test" for summary in summaries)
+    captions = "their true captions chose the checkpoints, and trained nothing" if chosen_on_test else "nobody sees their true captions"
     return Grid(
         table=table,
         groups=groups,
@@ -91,8 +94,8 @@ def build_grid(
             f"{BOOTSTRAP_RESAMPLES:,} resamples); where ± is given, the standard deviation over seeds. Bold: best of the compared rows as "
             f"printed. *: above the second best with p < {ALPHA} (paired randomisation test over images, {RANDOMISATION_RESAMPLES:,} "
             "resamples, Holm over the table's comparisons of a metric). -: inapplicable. Rows in italics are references.",
-            "Sees test images: training saw their pictures (image-to-id) or made-up captions for them (pseudo-queries); nobody sees their "
-            "true captions. A claim is supported if every difference is above zero at the star's level, not supported if one is below zero "
+            "Sees test images: training saw their pictures (image-to-id) or made-up captions for them (pseudo-queries); "
+            f"{captions}. A claim is supported if every difference is above zero at the star's level, not supported if one is below zero "
             "at that level, else inconclusive.",
         ),
     )
@@ -208,6 +211,8 @@ def _notes(
         shared = known[0].get("data", {}).get("duplicates", {}).get("captions")
         caps = "" if shared is None else f" {100 * shared:.1f} % of the captions are also another image's, word for word: they cap R@1."
         notes.append(line + caps)
+        notes += _unanswered(known, rows)
+        notes += leakage.notes(known, {row.key: row.label for row in rows})
     paper = paper_dataset(dataset)
     if paper in table.reported:
         notes.append(_paper_note(PAPER_NAMES[paper], dataset, known))
@@ -228,3 +233,9 @@ def _paper_note(name: str, dataset: str, known: Sequence[Mapping[str, Any]]) -> 
     rules = known[0]["protocol"]
     reservation = "" if rules in PAPERS_PROTOCOLS else f" The protocol {rules} is not the paper's: a difference may be the protocol's."
     return f"Paper: its numbers on this data. Match: within {MATCH} points of them; near: within {NEAR}; else differs.{reservation}"
+
+
+def _unanswered(known: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[str]:
+    counts = {row.label: sum(s.get("unanswered") or 0 for s in known if s["row"] == row.key) for row in rows}
+    some = [f"{label}: {count:,}" for label, count in counts.items() if count]
+    return [f"Queries without any answer, counted as misses ({'; '.join(some)}): GRACE's release leaves such out."] if some else []

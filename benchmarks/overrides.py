@@ -1,4 +1,5 @@
-"""Settings of a table's rows, from the weakest to the strongest: the method's own, the tiny ones, the row's, those of the command line."""
+"""Settings of a table's rows, from the weakest to the strongest: the method's own, the protocol's, the tiny ones, the row's, those of the
+command line."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from benchmarks.cells import SCENE_FACTS
+from benchmarks.protocol import CLEAN, Protocol, fixed
 from benchmarks.spec import Row, Table
 from methods.registry import create, method_class, nearest
 from methods.retriever import SearchKnobs
@@ -43,7 +45,7 @@ def parsed(assignments: Iterable[str], table: Table) -> dict[str, dict[str, Any]
     return given
 
 
-def resolved(row: Row, tiny: bool, given: Given) -> Row:
+def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN) -> Row:
     """Returns the row with its settings and search knobs overridden.
 
     A setting of a part, e.g. `tokenizer.codebook_size`, may be given by its last name where only one part has such a setting.
@@ -56,6 +58,8 @@ def resolved(row: Row, tiny: bool, given: Given) -> Row:
     cls, variant = method_class(row.method)
     default = create(row.method).config
     settings, knobs = dict(variant), dict(row.knobs)
+    for address, value in fixed(rules, row.method).items():
+        settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     for layer in (cls.Config.tiny() if tiny else {}, row.settings):
         settings = _merged(settings, layer, default)
     # The family first: what is given for `grace-numeric` is stronger than what is given for all of `grace`.
@@ -64,10 +68,7 @@ def resolved(row: Row, tiny: bool, given: Given) -> Row:
             if address in SearchKnobs.model_fields:
                 knobs[address] = value
                 continue
-            layer = value
-            for part in reversed(_located(address, type(default), row.method)):
-                layer = {part: layer}
-            settings = _merged(settings, layer, default)
+            settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     return replace(row, settings=settings, knobs=knobs)
 
 
@@ -103,6 +104,13 @@ def _merged(settings: Mapping[str, Any], layer: Mapping[str, Any], default: Base
             value = _merged(result.get(key, part.model_dump(mode="json")), value, part)
         result[key] = value
     return result
+
+
+def _layer(address: str, value: Any, config: type[BaseModel], method: str) -> dict[str, Any]:
+    layer = value
+    for part in reversed(_located(address, config, method)):
+        layer = {part: layer}
+    return layer
 
 
 def _located(address: str, config: type[BaseModel], method: str) -> Sequence[str]:

@@ -92,21 +92,21 @@ def latex(grid: Grid) -> str:
         if len(grid.groups) > 1:
             body += [rf"\multicolumn{{{len(headers)}}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
         for kind in ("compared", "reference"):
-            lines = [_latex_row(_line(line, LATEX)) for line in group.lines if line.row.kind == kind]
+            lines = [latex_row(_line(line, LATEX)) for line in group.lines if line.row.kind == kind]
             body += ([r"\midrule"] if lines and kind == "reference" else []) + lines
     notes = [note for group in grid.groups for note in group.notes] + list(grid.notes)
     columns = "l" + "r" * (len(headers) - 2) + "l"
     name = LATEX.escape(grid.table.name)
-    text = _latex_float(rf"\caption{{{LATEX.escape(grid.table.caption)}}}\label{{tab:{name}}}", columns, headers, body, notes)
+    text = latex_float(rf"\caption{{{LATEX.escape(grid.table.caption)}}}\label{{tab:{name}}}", columns, headers, body, notes)
     if any(group.verdicts for group in grid.groups):
         claims: list[str] = []
         for group in grid.groups:
             claims.append(r"\midrule")
             if len(grid.groups) > 1:
                 claims += [rf"\multicolumn{{6}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
-            claims += [_latex_row(_verdict(group, verdict, LATEX)) for verdict in group.verdicts]
+            claims += [latex_row(_verdict(group, verdict, LATEX)) for verdict in group.verdicts]
         caption = rf"\caption{{Claims of the paper on {_title(grid.table.name)}, tested.}}\label{{tab:{name}-claims}}"
-        text += "\n" + _latex_float(caption, "lllrrl", VERDICT_HEADERS, claims, [])
+        text += "\n" + latex_float(caption, "lllrrl", VERDICT_HEADERS, claims, [])
     return text
 
 
@@ -178,14 +178,16 @@ def _verdict(group: Group, verdict: Verdict, style: Style) -> list[str]:
     return [*claim, style.escape(label[least.worse]), style.escape(difference), style.escape(p), style.strong(verdict.word)]
 
 
-def _latex_row(cells: Sequence[str]) -> str:
+def latex_row(cells: Sequence[str]) -> str:
+    """Returns one line of a tabular, of cells in LaTeX."""
     return " & ".join(cells) + r" \\"
 
 
-def _latex_float(caption: str, columns: str, headers: Sequence[str], body: Sequence[str], notes: Sequence[str]) -> str:
+def latex_float(caption: str, columns: str, headers: Sequence[str], body: Sequence[str], notes: Sequence[str]) -> str:
+    """Returns a table float; headers and notes are plain text, caption and body LaTeX."""
     lines = [
         r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", caption,
-        FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row([LATEX.escape(header) for header in headers]), *body,
+        FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", latex_row([LATEX.escape(header) for header in headers]), *body,
         r"\bottomrule", r"\end{tabular}}",
         *[rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {LATEX.escape(note)}}}" for note in notes], r"\end{table}",
     ]  # fmt: skip

@@ -9,9 +9,19 @@ from typing import Any
 
 import click
 
+from benchmarks import rules
+from benchmarks.options import (
+    DEFAULT_DATASET,
+    TINY_DATASET,
+    data_root_option,
+    dataset_option,
+    five_captions_option,
+    names,
+    results_option,
+    store_option,
+    tiny_option,
+)
 from benchmarks.tables import TABLES
-
-DEFAULT_DATASET, TINY_DATASET = "openmoji-scenes", "openmoji-scenes-tiny"
 
 
 class Commands(click.Group):
@@ -21,31 +31,6 @@ class Commands(click.Group):
 
             raise click.UsageError(f"unknown command or table {args[0]!r}: {nearest(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
-
-
-def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip())) if value else ()
-
-
-store_option = click.option(
-    "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar="VOKENBENCH_STORE", show_default=True, show_envvar=True,
-    help="Folder of finished stages; may be deleted at any time.",
-)  # fmt: skip
-results_option = click.option(
-    "--results", type=click.Path(path_type=Path),
-    help="Folder of tables and run summaries.  [default: results; none with --rows or --set, which make a part or a variant of a table]",
-)  # fmt: skip
-dataset_option = click.option(
-    "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"
-)
-tiny_option = click.option(
-    "--tiny", is_flag=True, help=f"Seconds instead of minutes: tiny settings, and {TINY_DATASET} unless --dataset is given."
-)
-data_root_option = click.option(
-    "--data-root", type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder of the one data set that lies on disk; remembered for next time.",
-)  # fmt: skip
-five_captions_option = click.option("--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010).")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -235,6 +220,12 @@ def render(from_committed: bool, results: Path | None) -> None:
             campaign.write_grid(build_grid(tables.table(name), datasets.split("+"), summaries), campaign.writable(path.parent))
             click.echo(f"written: {path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries")
             written += 1
+    for path in sorted(results.glob("*/protocols.md")):
+        from benchmarks import comparison
+
+        comparison.write(comparison.committed(tables.table("table1"), path.parent.name, results), results)
+        click.echo(f"written: {path.with_suffix('')}.md .tex .csv")
+        written += 1
     if not written:
         raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
 
@@ -301,6 +292,8 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
+for command in rules.COMMANDS:
+    cli.add_command(command)
 for table_name in TABLES:
     cli.add_command(table_command(table_name))
 

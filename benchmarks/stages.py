@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from benchmarks.environment import environment, forget_peak_memory, git, peak_memory
 from benchmarks.progress import Durations, Progress
 from benchmarks.seal import UserError, fault, move_into_place, read_record, seal
+from methods.reads import recording
 from methods.stage import UNFINISHED, Stage
 
 log = logging.getLogger("vokenbench")
@@ -81,7 +82,7 @@ class Store:
         return self.folder(stage).is_dir() and not self.done(stage)
 
     def report(self, stage: Stage) -> dict[str, Any]:
-        """Returns the record of a finished stage: name, key, config, input keys, report, seconds, peak memory, environment, lineage.
+        """Returns the record of a finished stage: name, key, config, input keys, report, reads, seconds, peak memory, environment, lineage.
 
         `lineage` holds the same of all stages behind this one, as they were when it was made: enough to say how a result came to be,
         though the stages before it be gone.
@@ -155,7 +156,8 @@ class Store:
         started, start = datetime.now(UTC), time.perf_counter()
         forget_peak_memory()
         try:
-            report = stage(inputs, out)
+            with recording(inputs) as reads:
+                report = stage(inputs, out)
             seconds = round(time.perf_counter() - start, 3)
             record = {
                 "name": stage.name,
@@ -165,6 +167,7 @@ class Store:
                 "config": dict(stage.config),
                 "inputs": {name: before.key for name, before in stage.inputs.items()},
                 "report": report,
+                "reads": reads.as_dict(),
                 "seconds": seconds,
                 "peak_memory_bytes": peak_memory(),
                 "started": started.isoformat(timespec="seconds"),

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from methods.dense import unit
+from methods.reads import SplitArrays
 
 SCALE = 30.0
 """Factor of the inner products of unit vectors in the softmax."""
@@ -22,10 +23,7 @@ SCALE = 30.0
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: writes class weights, (N, D), and the captions' projection, (D, D), to `atomic.npz`."""
     torch.manual_seed(config["seed"])
-    stored = {}
-    for split in ("train", *config["exposed"]):
-        with np.load(inputs["features"] / f"{split}.npz", allow_pickle=False) as arrays:
-            stored[split] = dict(arrays)
+    stored = {split: SplitArrays(inputs["features"], split) for split in ("train", *config["exposed"])}
     pictures_ND = torch.from_numpy(unit(np.concatenate([arrays["images_ND"] for arrays in stored.values()])))
     texts_QD = torch.from_numpy(unit(stored["train"]["texts_QD"]))
     rows_Q = torch.from_numpy(stored["train"]["caption_rows_Q"])
@@ -50,4 +48,4 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         projection_DD=projection_DD.detach().numpy(),
         image_ids_N=np.concatenate([arrays["image_ids_N"] for arrays in stored.values()]),
     )
-    return {"losses": losses, "reads": {"captions": ["train"], "pictures": ["train", *config["exposed"]], "selection": []}}
+    return {"losses": losses}

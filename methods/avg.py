@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from avg.settings import GeneratorSettings, Settings, TokenizerSettings
 from methods.data import Exposure, Gallery
 from methods.encoder import EncoderSettings, encoder_inputs, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
 from methods.needs import Need
+from methods.pseudo_queries import NEAREST, pseudo_query_stages
 from methods.stage import Stage
 
 
@@ -20,6 +22,8 @@ class TokenizedSettings(Settings):
     encoder: EncoderSettings = EncoderSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     generator: GeneratorSettings = GeneratorSettings()
+    pseudo_queries: int = Field(5, gt=0, description="made-up captions of an exposed picture, where the protocol trains on them")
+    pseudo_queries_by: str = Field(NEAREST, description="nearest training captions in CLIP space, or the folder of a captioning model")
     seed: int = 0
 
     @classmethod
@@ -28,7 +32,8 @@ class TokenizedSettings(Settings):
 
 
 class TokenizedRetriever(GenerativeRetriever):
-    """Images have the codes that a residual quantiser gives to their vectors; nothing of the gallery is seen in training."""
+    """Images have the codes that a residual quantiser gives to their vectors. The gallery is seen in training only if the protocol exposes
+    it: then its pictures are learned with pseudo-queries, by tokenizer and generator both."""
 
     config: TokenizedSettings
 
@@ -36,19 +41,31 @@ class TokenizedRetriever(GenerativeRetriever):
         return encoder_needs(self.config.encoder)
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
-        seed, stages = self.config.seed, encoder_stages(self.config.encoder, data)
+        config, seed, stages = self.config, self.config.seed, encoder_stages(self.config.encoder, data)
+        learned, selection = list(exposure.learned), exposure.selection
+        queries = pseudo_query_stages(learned, stages, data, count=config.pseudo_queries, by=config.pseudo_queries_by, seed=seed)
         tokenizer = Stage(
             "tokenizer",
             "methods.tokens:train",
-            {**self.config.tokenizer.model_dump(mode="json"), "seed": seed},
-            {"features": stages["features"]},
+            {"tokenizer": {**config.tokenizer.model_dump(mode="json"), "seed": seed}, "learned": learned},
+            {"features": stages["features"], **queries},
         )
-        codes = Stage("codes", "methods.tokens:codes", {}, {"features": stages["features"], "tokenizer": tokenizer})
+        codes = Stage(
+            "codes",
+            "methods.tokens:codes",
+            {"splits": ["train", *learned], "selection": selection},
+            {"features": stages["features"], "tokenizer": tokenizer},
+        )
         generator = Stage(
             "generator",
             "methods.training:train",
-            {"generator": {**self.config.generator.model_dump(mode="json"), "seed": seed}, "pictures_of": []},
-            {"data": data, **encoder_inputs(stages, reads_states=not self.config.generator.backbone), "codes": codes},
+            {
+                "generator": {**config.generator.model_dump(mode="json"), "seed": seed},
+                "pictures_of": [],
+                "learned": learned,
+                "selection": selection,
+            },
+            {"data": data, **encoder_inputs(stages, reads_states=not config.generator.backbone), "codes": codes, **queries},
             version=2,
         )
         return {"encoder": stages["encoder"], "features": stages["features"], "tokenizer": tokenizer, "generator": generator}

@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from methods.pictures import Pictures
+from methods.reads import known, note
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -61,6 +62,11 @@ class Split:
     captions: tuple[str, ...]
     caption_image_ids_Q: np.ndarray
 
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("pictures", "captions"):
+            note(object.__getattribute__(self, "name"), name)
+        return object.__getattribute__(self, name)
+
     def gallery(self) -> Gallery:
         return Gallery(self.image_ids_N, self.pictures, source=(str(self.folder.resolve()), self.name))
 
@@ -93,7 +99,8 @@ class Dataset:
     def split(self, name: str) -> Split:
         if name not in self.splits:
             raise ValueError(f"data set {self.info['name']} has no split {name!r}; it has {', '.join(self.splits)}")
-        table = json.loads((self.folder / f"{name}.json").read_text())
+        with known():
+            table = json.loads((self.folder / f"{name}.json").read_text())
         return Split(
             name=name,
             folder=self.folder,
@@ -106,18 +113,22 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Exposure:
-    """What the protocol lets a method see of galleries before any query comes.
+    """What the protocol lets a method see of galleries before any query comes. True captions of a gallery are never trained on.
 
     Args:
         images: splits besides train whose pictures training may see (`image-to-id`).
-        pseudo_queries: splits for whose pictures made-up captions may be used; true captions never are.
+        pseudo_queries: splits whose pictures may be identified by made-up captions (GRACE's semantic identifiers).
+        learned: splits whose pictures are trained on with made-up captions in the place of true ones.
+        selection: the split by which checkpoints are chosen.
     """
 
     images: tuple[str, ...] = ()
     pseudo_queries: tuple[str, ...] = ()
+    learned: tuple[str, ...] = ()
+    selection: str = "val"
 
     @property
     def label(self) -> str:
         """`none`, `image-to-id`, `pseudo-queries` or both, as printed under a table."""
-        seen = (["image-to-id"] if self.images else []) + (["pseudo-queries"] if self.pseudo_queries else [])
+        seen = (["image-to-id"] if self.images else []) + (["pseudo-queries"] if self.pseudo_queries or self.learned else [])
         return " + ".join(seen) or "none"

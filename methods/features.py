@@ -23,6 +23,7 @@ from baselines.default_encoder import save_default
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings
 from methods.extraction import pack_states, picture_shards, write_states
+from methods.reads import SplitArrays, known, note, selecting
 from methods.stage import UNFINISHED
 
 __all__ = ["PackedStates", "SplitFeatures", "image_features", "load_split", "pack_states"]
@@ -78,14 +79,23 @@ def load_split(trunks: Path | None, features: Path, split: str) -> SplitFeatures
 
     `trunks` is None where the generator has a text encoder of its own: token states are then empty, and only their lengths are known.
     """
-    with np.load(features / f"{split}.npz", allow_pickle=False) as stored:
-        if trunks is None:
-            lengths_Q = torch.from_numpy(stored["lengths_Q"])
-            states = PackedStates(torch.empty(0, 0), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)]))
-        else:
-            packed = load_file(trunks / f"{split}-states.safetensors")
-            states = PackedStates(packed["states_TH"], packed["start_Q1"])
-        return SplitFeatures(**{name: stored[name] for name in ("images_ND", "texts_QD", "image_ids_N", "caption_rows_Q")}, states=states)
+    stored = SplitArrays(features, split)
+    if trunks is None:
+        lengths_Q = torch.from_numpy(stored["lengths_Q"])
+        states = PackedStates(torch.empty(0, 0), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)]))
+    else:
+        packed = load_file(trunks / f"{split}-states.safetensors")
+        states = PackedStates(packed["states_TH"], packed["start_Q1"])
+        note(split, "captions")
+    return SplitFeatures(**{name: stored[name] for name in ("images_ND", "texts_QD", "image_ids_N", "caption_rows_Q")}, states=states)
+
+
+def load_pictures(features: Path, split: str) -> SplitFeatures:
+    """Returns the features of a split's pictures alone: its captions are not read, and there are none."""
+    stored = SplitArrays(features, split)
+    images_ND, nothing = stored["images_ND"], np.empty(0, np.int64)
+    states = PackedStates(torch.empty(0, 0), torch.zeros(1, dtype=torch.long))
+    return SplitFeatures(images_ND, np.empty((0, images_ND.shape[1]), np.float32), stored["image_ids_N"], nothing, states)
 
 
 def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarray:
@@ -94,10 +104,10 @@ def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarra
         folder, split = gallery.source
         cached = features / f"{split}.npz"
         if cached.is_file() and (features / "data.txt").read_text() == folder:
-            with np.load(cached, allow_pickle=False) as stored:
-                order = np.argsort(stored["image_ids_N"])
-                rows_N = order[np.searchsorted(stored["image_ids_N"], gallery.image_ids_N, sorter=order)]
-                return stored["images_ND"][rows_N]
+            stored = SplitArrays(features, split)
+            order = np.argsort(stored["image_ids_N"])
+            rows_N = order[np.searchsorted(stored["image_ids_N"], gallery.image_ids_N, sorter=order)]
+            return stored["images_ND"][rows_N]
     return CLIP(encoder).picture_feats(gallery.pictures, len(gallery))
 
 
@@ -132,7 +142,8 @@ def mean_states(states: PackedStates, chunk: int = 4096) -> Tensor:
 
 def _trunk_split(trunks: Path, split: str) -> tuple[Tensor, Tensor, Tensor]:
     packed = load_file(trunks / f"{split}-states.safetensors")
-    with np.load(trunks / f"{split}-pictures.npz", allow_pickle=False) as stored:
+    note(split, "pictures", "captions")
+    with known(), np.load(trunks / f"{split}-pictures.npz", allow_pickle=False) as stored:
         pictures_NH, rows_Q = torch.from_numpy(stored["pictures_NH"]), torch.from_numpy(stored["caption_rows_Q"])
     return pictures_NH, mean_states(PackedStates(packed["states_TH"], packed["start_Q1"])), rows_Q
 
@@ -150,7 +161,8 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
     for parameter in parameters:
         parameter.requires_grad_(True)
     pictures_NH, texts_QH, rows_Q = (part.to(where) for part in _trunk_split(inputs["trunks"], "train"))
-    val_NH, val_QH, val_rows_Q = (part.to(where) for part in _trunk_split(inputs["trunks"], "val"))
+    with selecting():
+        val_NH, val_QH, val_rows_Q = (part.to(where) for part in _trunk_split(inputs["trunks"], "val"))
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
     steps = -(-len(texts_QH) // settings.batch) * settings.epochs
     schedule = warm_cosine(optimizer, steps)

@@ -5,6 +5,7 @@ Learning picture -> identifier *is* GRACE's indexing: it sees the gallery's pict
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from methods.data import Exposure, Gallery
 from methods.encoder import EncoderSettings, encoder_inputs, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
 from methods.needs import Need
+from methods.pseudo_queries import NEAREST, pseudo_query_stages
 from methods.stage import Stage
 
 GENERATOR = GeneratorSettings(discriminative="none", copy_codebook=False)
@@ -28,12 +30,17 @@ class GRACESettings(Settings):
     identifier: Literal["numeric", "string", "semantic", "structured"] = "structured"
     branches: int = Field(30, gt=1, description="k of the hierarchical k-means")
     leaf: int = Field(30, gt=1, description="images of a cluster that is enumerated rather than divided")
-    pseudo_queries: int = Field(5, gt=0, description="semantic: made-up captions of an image that has none to show")
+    pseudo_queries: int = Field(5, gt=0, description="made-up captions of an image, as semantic identifiers or to be trained on")
+    pseudo_queries_by: str = Field(NEAREST, description="nearest training captions in CLIP space, or the folder of a captioning model")
     seed: int = 0
 
     @classmethod
     def tiny(cls) -> dict[str, Any]:
         return {"encoder": EncoderSettings.tiny(), "generator": GeneratorSettings.tiny()}
+
+
+def _of(queries: Mapping[str, Stage], splits: Sequence[str]) -> dict[str, Stage]:
+    return {name: stage for name, stage in queries.items() if stage.config["split"] in splits}
 
 
 class GRACE(GenerativeRetriever):
@@ -48,11 +55,23 @@ class GRACE(GenerativeRetriever):
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         config, stages = self.config, encoder_stages(self.config.encoder, data)
+        named = list(exposure.pseudo_queries)
+        queries = pseudo_query_stages(
+            list(dict.fromkeys([*named, *exposure.learned])),
+            stages,
+            data,
+            count=config.pseudo_queries,
+            by=config.pseudo_queries_by,
+            seed=config.seed,
+        )
         codes = Stage(
             "codes",
             "methods.grace_codes:assign",
-            {**config.model_dump(mode="json", exclude={"encoder", "generator"}), "exposed": list(exposure.images)},
-            {"data": data, "encoder": stages["encoder"], "features": stages["features"]},
+            {
+                **config.model_dump(mode="json", exclude={"encoder", "generator", "pseudo_queries", "pseudo_queries_by"}),
+                "exposed": list(exposure.images),
+            },
+            {"data": data, "encoder": stages["encoder"], "features": stages["features"], **_of(queries, named)},
         )
         generator = Stage(
             "generator",
@@ -60,8 +79,15 @@ class GRACE(GenerativeRetriever):
             {
                 "generator": {**config.generator.model_dump(mode="json"), "seed": config.seed},
                 "pictures_of": ["train", *exposure.images],
+                "learned": list(exposure.learned),
+                "selection": exposure.selection,
             },
-            {"data": data, **encoder_inputs(stages, reads_states=not config.generator.backbone), "codes": codes},
+            {
+                "data": data,
+                **encoder_inputs(stages, reads_states=not config.generator.backbone),
+                "codes": codes,
+                **_of(queries, exposure.learned),
+            },
             version=2,
         )
         return {"encoder": stages["encoder"], "codes": codes, "generator": generator}

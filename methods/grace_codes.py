@@ -5,7 +5,7 @@ N images, X identifiers, D width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,16 @@ from baselines import grace
 from baselines.clip import wordpieces as subwords
 from methods.data import Dataset
 from methods.dense import unit
+from methods.pseudo_queries import loaded
+from methods.reads import SplitArrays
 
 
 def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: writes `codes.npz` with codes, the image of each, and the number of tokens."""
     splits = ["train", *config["exposed"]]
-    features = {}
-    for split in splits:
-        with np.load(inputs["features"] / f"{split}.npz", allow_pickle=False) as stored:
-            features[split] = dict(stored)
+    features = {split: SplitArrays(inputs["features"], split) for split in splits}
     ids_N = np.concatenate([features[split]["image_ids_N"] for split in splits])
     kind, seed = config["identifier"], config["seed"]
-    report: dict[str, Any] = {}
     if kind == "numeric":
         found = grace.numeric(len(ids_N), seed)
     elif kind == "structured":
@@ -37,13 +35,11 @@ def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> 
         if kind == "string":
             found = grace.string(len(ids_N), seed, wordpieces)
         else:
-            captions, rows_X = _captions(Dataset(inputs["data"]), features, config["pseudo_queries"])
+            captions, rows_X = _captions(inputs, config["exposed"])
             found = grace.semantic(captions, rows_X, wordpieces)
-            report["pseudo-queries"] = captions[-3:]
     np.savez(out / "codes.npz", codes_XL=found.codes_XL, image_ids_X=ids_N[found.rows_X], tokens=found.tokens)
     lengths_X = (found.codes_XL >= 0).sum(1)
     return {
-        **report,
         "identifiers": len(lengths_X),
         "tokens": found.tokens,
         "mean length": float(lengths_X.mean()),
@@ -51,19 +47,12 @@ def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> 
     }
 
 
-def _captions(data: Dataset, features: Mapping[str, dict[str, np.ndarray]], count: int) -> tuple[list[str], np.ndarray]:
+def _captions(inputs: Mapping[str, Path], splits: Sequence[str]) -> tuple[list[str], np.ndarray]:
     """Returns the captions that identify each image, and its row: its own for train, pseudo-queries elsewhere."""
-    train = data.split("train")
-    captions, rows = list(train.captions), [train.caption_rows_Q]
-    first = len(train.image_ids_N)
-    texts_QD = unit(features["train"]["texts_QD"])
-    for split, stored in features.items():
-        if split == "train":
-            continue
-        for row, scores_Q in enumerate(unit(stored["images_ND"]) @ texts_QD.T):
-            # nearest training captions in CLIP space, of different words
-            chosen = list(dict.fromkeys(train.captions[q] for q in np.argsort(-scores_Q)[: 4 * count]))[:count]
-            captions += chosen
-            rows.append(np.full(len(chosen), first + row))
-        first += len(stored["images_ND"])
+    train = Dataset(inputs["data"]).split("train")
+    captions, rows, first = list(train.captions), [train.caption_rows_Q], len(train.image_ids_N)
+    for made in loaded(inputs, splits):
+        captions += made.captions
+        rows.append(first + made.rows_P)
+        first += len(made.image_ids_N)
     return captions, np.concatenate(rows)

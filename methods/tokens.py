@@ -13,28 +13,47 @@ import numpy as np
 
 from avg.settings import TokenizerSettings
 from avg.tokenizer import Tokenizer, train_tokenizer
+from methods.pseudo_queries import loaded
+from methods.reads import SplitArrays, selecting
 
 
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Stage: the tokenizer, trained on the picture and caption vectors of train."""
-    with np.load(inputs["features"] / "train.npz", allow_pickle=False) as train_split:
-        tokenizer, report = train_tokenizer(
-            TokenizerSettings(**config), train_split["images_ND"], train_split["texts_QD"], train_split["caption_rows_Q"]
-        )
+    """Stage: the tokenizer, trained on the picture and caption vectors of train.
+
+    `config` holds the `tokenizer` settings and `learned`, the splits whose pictures are learned with pseudo-queries.
+    """
+    train_split = SplitArrays(inputs["features"], "train")
+    images, texts, rows = [train_split["images_ND"]], [train_split["texts_QD"]], [train_split["caption_rows_Q"]]
+    for made in loaded(inputs, config["learned"]):
+        rows.append(made.rows_P + sum(map(len, images)))
+        images.append(made.images_ND)
+        texts.append(made.texts_PD)
+    settings = TokenizerSettings(**config["tokenizer"])
+    tokenizer, report = train_tokenizer(settings, np.concatenate(images), np.concatenate(texts), np.concatenate(rows))
     tokenizer.save(out)
     return report
 
 
 def codes(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Stage: codes of train and val, from which the generator learns and is selected, with the rows to copy into it."""
+    """Stage: codes of all pictures that the generator learns or is chosen by, with the rows to copy into it.
+
+    `config` holds `splits`, those that are learned, and `selection`.
+    """
     tokenizer = Tokenizer.load(inputs["tokenizer"])
     found, ids, report = [], [], {}
-    for split in ("train", "val"):
-        with np.load(inputs["features"] / f"{split}.npz", allow_pickle=False) as stored:
-            codes_NL = flat_codes(tokenizer, stored["images_ND"])
-            ids.append(stored["image_ids_N"])
+
+    def add(split: str) -> None:
+        stored = SplitArrays(inputs["features"], split)
+        codes_NL = flat_codes(tokenizer, stored["images_ND"])
+        ids.append(stored["image_ids_N"])
         found.append(codes_NL)
         report[split] = {"images": len(codes_NL), "distinct codes": len(np.unique(codes_NL, axis=0))}
+
+    for split in config["splits"]:
+        add(split)
+    if config["selection"] not in config["splits"]:
+        with selecting():
+            add(config["selection"])
     rows_VE = tokenizer.codebooks().reshape(-1, tokenizer.settings.code_width)
     np.savez(out / "codes.npz", codes_XL=np.concatenate(found), image_ids_X=np.concatenate(ids), codebook_VE=rows_VE)
     return report

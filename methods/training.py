@@ -19,13 +19,16 @@ from tqdm import tqdm
 from avg.captions import CaptionBatch
 from avg.generator import PAD, Generator, Source, create, generative_loss, sequence_scores
 from avg.precision import fast_dtype
-from avg.ranking_loss import discriminative_loss, with_positive
+from avg.ranking_loss import discriminative_loss, summed_probabilities, with_positive
 from avg.schedule import warm_cosine
 from avg.settings import GeneratorSettings
 from methods.batching import batches
 from methods.beam import DeviceTrie, beam_search
 from methods.data import Dataset
-from methods.features import SplitFeatures, load_split
+from methods.features import SplitFeatures, load_pictures, load_split
+from methods.joined import joined
+from methods.pseudo_queries import loaded
+from methods.reads import selecting
 from methods.trie import Trie
 
 VALIDATION_QUERIES = 1000
@@ -84,9 +87,17 @@ def trimmed(codes_BL: Tensor) -> Tensor:
 class Trainer:
     """A generator with its data, optimiser and random numbers; one method a training stage."""
 
-    def __init__(self, settings: GeneratorSettings, splits: Mapping[str, Identified], pictures_of: list[str], model: Generator):
-        self.settings, self.splits, self.model = settings, splits, model
-        self.train_split, self.pictures_of = splits["train"], pictures_of
+    def __init__(
+        self,
+        settings: GeneratorSettings,
+        splits: Mapping[str, Identified],
+        pictures_of: list[str],
+        model: Generator,
+        chosen_on: str = "val",
+        learned: Identified | None = None,
+    ):
+        self.settings, self.splits, self.model, self.chosen_on = settings, splits, model, chosen_on
+        self.train_split, self.pictures_of = learned or splits["train"], pictures_of
         self.random = torch.Generator().manual_seed(settings.seed)
         self.curve: list[dict[str, float]] = []
         self.best, self.kept = -1.0, {name: value.clone() for name, value in model.state_dict().items()}
@@ -142,7 +153,7 @@ class Trainer:
                 total = 0.0
 
     def _generative_loss(self, source: Source, codes_BL: Tensor) -> Tensor:
-        return generative_loss(self.model(source, codes_BL), codes_BL, self.settings.label_smoothing)
+        return generative_loss(self.model(source, codes_BL) / self.settings.temperature, codes_BL, self.settings.label_smoothing)
 
     def _ranking_loss(self, rows_B: Tensor, codes_BL: Tensor) -> Tensor:
         """Returns Eq. 9 over candidates from the model's own beam search in the training images' prefix index (Eq. 8)."""
@@ -156,7 +167,8 @@ class Trainer:
         candidates_BML, place_B = with_positive(candidates_BML, codes_BL, self.random)
         model.train()
         logits_BMLV = model(self.train_split.text_source(model, rows_B), candidates_BML)
-        return discriminative_loss(sequence_scores(logits_BMLV, candidates_BML), place_B)
+        score = sequence_scores if self.settings.sequence_score == "log-probabilities" else summed_probabilities
+        return discriminative_loss(score(logits_BMLV, candidates_BML), place_B, self.settings.softmaxes)
 
     def _training_trie(self) -> tuple[Trie, DeviceTrie]:
         if not hasattr(self, "_trie"):
@@ -194,9 +206,9 @@ class Trainer:
         schedule.step()
 
     def _validate(self, **record: float) -> bool:
-        """Notes R@1 on val and keeps the parameters if it is the best so far; says whether it is."""
-        recall = validation_recall(self.model, self.splits["val"])
-        self.curve.append({**record, "val R@1": recall})
+        """Notes R@1 on the split of selection and keeps the parameters if it is the best so far; says whether it is."""
+        recall = validation_recall(self.model, self.splits[self.chosen_on])
+        self.curve.append({**record, f"{self.chosen_on} R@1": recall})
         if recall <= self.best:
             return False
         self.best, self.kept = recall, {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -226,22 +238,28 @@ def validation_recall(model: Generator, split: Identified) -> float:
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: the generator, trained on train, its checkpoint chosen by R@1 on val.
 
-    `config` holds the `generator` settings and `pictures_of`, the splits whose pictures are learned.
+    `config` holds the `generator` settings, `pictures_of`, the splits whose pictures are learned as sources, `learned`, those that are
+    learned with pseudo-queries, and `selection`, the split to choose by where that is not val.
     """
     settings = GeneratorSettings(**config["generator"])
     torch.manual_seed(settings.seed)
     with np.load(inputs["codes"] / "codes.npz", allow_pickle=False) as stored:
         codes = dict(stored)
-    names = list(dict.fromkeys(["train", "val", *config["pictures_of"]]))
-    splits = {
-        name: Identified.join(
-            load_split(inputs.get("trunks"), inputs["features"], name),
-            Dataset(inputs["data"]).split(name).captions,
-            codes["codes_XL"],
-            codes["image_ids_X"],
-        )
-        for name in names
-    }
+    data, chosen_on = Dataset(inputs["data"]), config.get("selection", "val")
+
+    def identified(found: SplitFeatures, captions: Sequence[str]) -> Identified:
+        return Identified.join(found, captions, codes["codes_XL"], codes["image_ids_X"])
+
+    splits = {"train": identified(load_split(inputs.get("trunks"), inputs["features"], "train"), data.split("train").captions)}
+    for name in config["pictures_of"]:
+        if name != "train":  # of the others not even the captions are read
+            splits[name] = identified(load_pictures(inputs["features"], name), ())
+    with selecting():
+        splits[chosen_on] = identified(load_split(inputs.get("trunks"), inputs["features"], chosen_on), data.split(chosen_on).captions)
+    learned = splits["train"]
+    if made := loaded(inputs, config.get("learned", ())):
+        captions = [*learned.captions, *(text for queries in made for text in queries.captions)]
+        learned = identified(joined(learned.features, made), captions)
     rows_VE = torch.from_numpy(codes["codebook_VE"]) if "codebook_VE" in codes else None
     features = splits["train"].features
     model = create(
@@ -251,7 +269,7 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         vector_width=features.texts_QD.shape[1],
         codebook_VE=rows_VE if settings.copy_codebook else None,
     )
-    trainer = Trainer(settings, splits, list(config["pictures_of"]), model)
+    trainer = Trainer(settings, splits, list(config["pictures_of"]), model, chosen_on, learned)
     trainer.generative()
     if settings.discriminative == "second-stage":
         trainer.second_stage()
@@ -260,7 +278,6 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "curve": trainer.curve,
-        "val R@1": trainer.best,
+        f"{chosen_on} R@1": trainer.best,
         "precision": str(fast_dtype()).removeprefix("torch."),
-        "reads": {"captions": ["train"], "pictures": list(dict.fromkeys(["train", *config["pictures_of"]])), "selection": ["val"]},
     }

@@ -21,6 +21,7 @@ from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
 from methods.extraction import TEXT_BATCH
+from methods.reads import selecting
 from methods.stage import UNFINISHED
 
 CLIP_GRADIENT = 1.0
@@ -41,7 +42,8 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     train, val = data.split("train"), data.split("val")
     steps = -(-len(train.captions) // config["tuning_batch"])
     schedule = warm_cosine(optimizer, steps * config["tuning_epochs"])
-    kept, curve, best = out / UNFINISHED / "epoch.pt", [recall(clip, val)], 0
+    with selecting():
+        kept, curve, best = out / UNFINISHED / "epoch.pt", [recall(clip, val)], 0
     first, best_state = 0, _state(clip)
     if kept.is_file():
         stored = torch.load(kept, weights_only=True, map_location=clip.device)
@@ -53,7 +55,8 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         # seeded anew each epoch, so that a run that goes on draws what an uninterrupted one draws
         torch.manual_seed(1000 * config["seed"] + epoch)
         _epoch(clip, train, trained, optimizer, schedule, config["tuning_batch"], f"tuning {epoch + 1}/{config['tuning_epochs']}")
-        curve.append(recall(clip, val))
+        with selecting():
+            curve.append(recall(clip, val))
         if curve[-1] > curve[best]:
             best, best_state = epoch + 1, _state(clip)
         stored = {"model": _state(clip), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "epoch": epoch + 1}
@@ -63,8 +66,7 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     clip.model.load_state_dict(best_state)
     clip.towers.save(out)
     parameters = sum(parameter.numel() for parameter in trained)
-    reads = {"captions": ["train"], "pictures": ["train"], "selection": ["val"]}
-    return {"val R@1 by epoch, before training first": curve, "val R@1": curve[best], "trained parameters": parameters, "reads": reads}
+    return {"val R@1 by epoch, before training first": curve, "val R@1": curve[best], "trained parameters": parameters}
 
 
 def _trained(clip: CLIP, whole: bool) -> list[nn.Parameter]:

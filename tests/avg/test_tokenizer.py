@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from avg.settings import TokenizerSettings
-from avg.tokenizer import Tokenizer, train_tokenizer
+from avg.tokenizer import Tokenizer, _start, mlp, train_tokenizer
 
 SMALL = {"codebook_size": 8, "voken_length": 2, "code_width": 4, "hidden": (8,), "dropout": 0.0, "batch": 16}
 
@@ -49,6 +49,98 @@ def test_each_loss_reaches_what_it_should():
         getattr(losses, name).backward()
         parts = {key.split(".")[0] for key, value in tokenizer.named_parameters() if value.grad is not None and value.grad.abs().sum() > 0}
         assert parts == reached, name
+
+
+OFFICIAL = {"mlp": "batch-norm", "squared_error": "element-mean", "over_levels": "mean", "gradient": "levels"}
+
+
+def test_the_releases_losses_are_means_over_elements_and_levels():
+    pictures, texts, _ = _data()
+    images_BD, texts_BD = torch.from_numpy(pictures[:8]), torch.from_numpy(texts[:8])
+    tokenizer = Tokenizer(TokenizerSettings(**SMALL, **OFFICIAL), 6).eval()
+    losses, quantized = tokenizer(images_BD, texts_BD)
+    images_BD, texts_BD = tokenizer.prepare(images_BD), tokenizer.prepare(texts_BD)
+    rebuilt_BD, residual_BE, errors = tokenizer.decoder(quantized.sums_NLD[:, -1]), tokenizer.encoder(images_BD), []
+    for level, codes_B in enumerate(quantized.codes_NL.T):
+        row_BE = tokenizer.quantizer.codebook(level)[codes_B]
+        errors.append(torch.nn.functional.mse_loss(row_BE, residual_BE))
+        residual_BE = residual_BE - row_BE
+    mse = torch.nn.functional.mse_loss
+    expected = (mse(images_BD, rebuilt_BD), sum(errors) / 2, sum(errors) / 2, mse(rebuilt_BD, texts_BD))
+    for found, value in zip((losses.reconstruction, losses.commitment, losses.codebook, losses.alignment), expected, strict=True):
+        assert float(found.detach()) == pytest.approx(float(value.detach()), rel=1e-5)
+
+
+def test_straight_through_inside_each_level_lets_only_the_first_reach_the_encoder():
+    """And each row is moved by its own level alone, and by no decoder: as the release's gradients run."""
+    pictures, texts, _ = _data()
+    both = torch.from_numpy(pictures[:8]), torch.from_numpy(texts[:8])
+    settings = {**SMALL, "shared_codebook": False, "over_levels": "sum", "gradient": "levels"}
+
+    def gradients(loss: str, levels: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        tokenizer = Tokenizer(TokenizerSettings(**settings), 6)
+        if levels == 1:  # the same network, asked for its first level only
+            tokenizer.quantizer.levels = 1
+        losses, _ = tokenizer(*both)
+        getattr(losses, loss).backward()
+        return {name: torch.zeros(()) if value.grad is None else value.grad for name, value in tokenizer.named_parameters()}
+
+    one, two = gradients("commitment", 1), gradients("commitment", 2)
+    assert two["encoder.0.weight"].abs().sum() > 0
+    torch.testing.assert_close(one["encoder.0.weight"], two["encoder.0.weight"])
+    one, two = (gradients("codebook", levels)["quantizer.codebooks_CKD"] for levels in (1, 2))
+    torch.testing.assert_close(one[0], two[0])
+    assert two[1].abs().sum() > 0
+    assert gradients("reconstruction", 2)["quantizer.codebooks_CKD"].abs().sum() == 0
+    assert gradients("reconstruction", 2)["encoder.0.weight"].abs().sum() > 0
+
+
+def test_the_releases_start_is_k_means_on_the_first_rows_as_they_lie(monkeypatch):
+    """Rows after the first batch change nothing, and the one codebook comes of the vectors, not of residuals."""
+    monkeypatch.setattr("avg.tokenizer.FIRST_ROWS", 24)
+    pictures, _, rows = _data()
+    other = pictures.copy()
+    other[12:] += 1  # twelve pictures of two captions are the first 24 rows
+
+    def started(images: np.ndarray) -> np.ndarray:
+        torch.manual_seed(0)
+        tokenizer = Tokenizer(TokenizerSettings(**{**SMALL, "codebook_size": 6}, start="kmeans-first-batch"), 6)
+        _start(tokenizer, torch.from_numpy(images), rows)
+        return tokenizer.codebooks()
+
+    np.testing.assert_array_equal(started(pictures), started(other))
+    torch.manual_seed(0)
+    tokenizer = Tokenizer(TokenizerSettings(**{**SMALL, "codebook_size": 6}), 6)
+    with torch.no_grad():
+        z_BE = tokenizer.encoder(tokenizer.prepare(torch.from_numpy(pictures[rows[:24]]))).numpy()
+    centres_KE = started(pictures)[0]
+    of_B = ((z_BE[:, None] - centres_KE) ** 2).sum(-1).argmin(1)
+    for centre in np.unique(of_B):
+        np.testing.assert_allclose(centres_KE[centre], z_BE[of_B == centre].mean(0), atol=1e-5)
+
+
+def test_a_random_start_does_not_collapse_under_the_papers_losses(monkeypatch):
+    """Rows of length 1 would: every picture of this data ends under one code."""
+    pictures = _data(images=300, width=32)[0] + 1.0  # as encoders' vectors do, these share a direction
+    rows = np.arange(300)
+    settings = TokenizerSettings(
+        codebook_size=128, code_width=32, hidden=(32,), batch=100, epochs=40, start="random", keep_alive="none", codebook_loss=0.0
+    )
+    small, _ = train_tokenizer(settings, pictures, pictures, rows)
+    monkeypatch.setattr("avg.tokenizer._start", lambda *_: None)  # the module's own rows
+    large, _ = train_tokenizer(settings, pictures, pictures, rows)
+    codes, collapsed = (len(np.unique(tokenizer.tokenize(pictures), axis=0)) for tokenizer in (small, large))
+    assert codes > 100
+    assert collapsed < 20
+
+
+def test_batch_norm_stands_after_every_layer_and_a_last_row_alone_is_left_out():
+    layers = [type(layer).__name__ for layer in mlp((6, 5, 4), 0.25, "batch-norm")]
+    assert layers == ["Dropout", "Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear", "BatchNorm1d"]
+    pictures, texts, rows = _data(images=33)
+    tokenizer, _ = train_tokenizer(TokenizerSettings(**SMALL, **OFFICIAL, epochs=2), pictures, texts, rows)
+    assert tokenizer.tokenize(pictures).shape == (33, 2)
 
 
 @pytest.mark.parametrize("switch", ["reconstruction", "commitment", "alignment", "codebook_loss"])

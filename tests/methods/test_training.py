@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from avg.generator import create, load
 from avg.settings import GeneratorSettings
 from methods.features import PackedStates, SplitFeatures
+from methods.reads import recording
 from methods.training import Identified, Trainer, train, validation_recall
 
 IMAGES, CAPTIONS, WIDTH, STATE = 24, 2, 8, 6
@@ -110,6 +111,17 @@ def test_recall_shares_a_tied_identifier():
     assert validation_recall(model, split) == pytest.approx(100 / IMAGES, abs=0.01)
 
 
+def test_the_temperature_is_of_the_loss_in_training_alone():
+    trainer = _trainer(SETTINGS)
+    rows = torch.arange(4)
+    codes = trainer.train_split.draw(rows, torch.Generator())
+    source = trainer.train_split.text_source(trainer.model, rows)
+    logits_BLV = trainer.model(source, codes)
+    expected = torch.nn.functional.cross_entropy((logits_BLV / 0.5).flatten(0, 1), codes.flatten())
+    trainer.settings = SETTINGS.model_copy(update={"temperature": 0.5})
+    assert float(trainer._generative_loss(source, codes).detach()) == pytest.approx(float(expected.detach()))
+
+
 def test_the_stage_writes_a_generator_and_says_what_it_read(tmp_path):
     inputs = {name: tmp_path / name for name in ("data", "trunks", "features", "codes")}
     for folder in inputs.values():
@@ -129,7 +141,11 @@ def test_the_stage_writes_a_generator_and_says_what_it_read(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     settings = SETTINGS.model_copy(update={"epochs": 1, "discriminative": "second-stage"})
-    report = train({"generator": settings.model_dump(), "pictures_of": ["train", "val"]}, inputs, out)
-    assert report["reads"] == {"captions": ["train"], "pictures": ["train", "val"], "selection": ["val"]}
+    with recording(inputs) as reads:
+        report = train({"generator": settings.model_dump(), "pictures_of": ["train", "val"]}, inputs, out)
+    assert reads.as_dict() == {
+        "own": {"captions": ["train"], "pictures": ["train", "val"]},
+        "selection": {"captions": ["val"], "pictures": ["val"]},
+    }
     assert report["val R@1"] == max(record["val R@1"] for record in report["curve"])
     assert sum(p.numel() for p in load(out).parameters()) == report["parameters"]

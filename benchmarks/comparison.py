@@ -1,0 +1,279 @@
+"""Table 1 under every protocol side by side, and what exposure, selection and the tie rule each move by themselves.
+
+RESULTS/DATASET/protocols.md .tex .csv      computed from the summaries in RESULTS/DATASET/runs and RESULTS/DATASET@PROTOCOL/runs
+
+Q queries. The differences are paired by query: all protocols rank the same images for the same captions.
+"""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import campaign
+from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.grid import printed
+from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
+from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.seal import write_atomically
+from benchmarks.spec import Row, Table
+from benchmarks.statistics import SEED, intervals, seed_spread
+
+NAME = "protocols"
+BASE = "clean"
+WHOLE = (BASE, "paper", "official")
+ONE_FACTOR = tuple(each.name for each in FACTORS)
+SHOWN = (*WHOLE, *ONE_FACTOR)
+TIES_ONLY = tuple(each.name for each in FACTORS if replace(CLEAN, name=each.name, text=each.text, ties=each.ties) == each)
+"""Protocols that are another tie rule over the very rankings of `clean`: they are computed from its outcomes, and not measured."""
+MEASURED = tuple(name for name in SHOWN if name not in TIES_ONLY)
+RULES: tuple[Rule, ...] = ("codes", "optimistic", "expected", "index", "pessimistic")
+CSV_HEADERS = ("dataset", "row", "protocol", "seeds", "value", "low", "high", "seed_sd", "change", "change_low", "change_high", "p")
+FACTOR_LABELS = {"clean+exposure": "exposure", "clean+test-selection": "selection on test", "clean+codes": "tie rule codes"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """R@1 of a row under a protocol, in percent: mean over seeds, interval, spread over seeds, and how it differs from `clean`."""
+
+    value: float
+    low: float
+    high: float
+    spread: float | None
+    seeds: int
+    change: Comparison | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """The whole table of one data set.
+
+    Args:
+        entries: by (row key, protocol); what was not measured is not there.
+        by_rule: {(row key, protocol): {tie rule: R@1}}.
+    """
+
+    dataset: str
+    rows: Sequence[Row]
+    entries: Mapping[tuple[str, str], Entry]
+    by_rule: Mapping[tuple[str, str], Mapping[Rule, float]]
+    notes: Sequence[str]
+
+
+def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]], k: int = 1) -> Side:
+    """Returns R@k of a table's rows under every protocol.
+
+    Args:
+        summaries: of this data set, under any of `MEASURED`; only seeds that a row has under `clean` too are compared with it.
+
+    Raises:
+        ValueError: if two protocols were measured on different queries.
+    """
+    rows = [row for row in table.rows if row.applies_to(dataset)]
+    outcomes: dict[tuple[str, str], dict[int, Outcomes]] = {}
+    for summary in summaries:
+        outcomes.setdefault((summary["row"], summary["protocol"]), {})[summary["seed"]] = Outcomes.unpack(summary["outcomes"])
+    for row, name in list(outcomes):
+        if name == BASE:
+            outcomes |= {(row, other): outcomes[row, name] for other in TIES_ONLY}
+    clusters = [one.image_ids_Q for seeds in outcomes.values() for one in seeds.values()]
+    if any(not np.array_equal(clusters[0], one) for one in clusters):
+        raise ValueError(f"{dataset}: protocols were measured on different queries; run the older of them again")
+
+    hits_of = {
+        (row, name): {seed: hits(one, k, protocol(name).ties) for seed, one in seeds.items() if k <= one.depth}
+        for (row, name), seeds in outcomes.items()
+    }
+    hits_of = {address: seeds for address, seeds in hits_of.items() if seeds}
+    changes = _changes(hits_of, clusters[0] if clusters else np.empty(0))
+    entries = {}
+    if hits_of:
+        means = {address: np.mean(list(seeds.values()), axis=0) for address, seeds in hits_of.items()}
+        bounds_S2 = intervals(np.stack(list(means.values())), clusters[0], np.random.default_rng(SEED))
+        for (address, seeds), (low, high) in zip(hits_of.items(), bounds_S2, strict=True):
+            value, low, high = (round(100 * float(share), 6) for share in (means[address].mean(), low, high))
+            spread = seed_spread([100 * float(each.mean()) for each in seeds.values()])
+            entries[address] = Entry(value=value, low=low, high=high, spread=spread, seeds=len(seeds), change=changes.get(address))
+    by_rule = {
+        address: {rule: round(100 * float(np.mean([hits(one, k, rule).mean() for one in seeds.values()])), 6) for rule in RULES}
+        for address, seeds in outcomes.items()
+        if address in hits_of and address[1] in WHOLE
+    }
+    labels = {row.key: row.label for row in table.rows}
+    notes = [protocol_line(of, labels) for name in MEASURED if (of := [s for s in summaries if s["protocol"] == name])]
+    return Side(dataset=dataset, rows=rows, entries=entries, by_rule=by_rule, notes=notes)
+
+
+def _changes(hits_of: Mapping[tuple[str, str], Mapping[int, np.ndarray]], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:
+    """Returns each protocol's difference from `clean`, over the seeds that both have; Holm runs over all of them."""
+    pairs, series = [], {}
+    for row, name in hits_of:
+        seeds = set(hits_of[row, name]) & set(hits_of.get((row, BASE), {}))
+        if name != BASE and seeds:
+            one, other = f"{row}|{name}", f"{row}|{name}|{BASE}"
+            series[one], series[other] = (np.mean([hits_of[row, which][seed] for seed in sorted(seeds)], axis=0) for which in (name, BASE))
+            pairs.append((one, other))
+    compared = compare(pairs, series, clusters_Q)
+    return {tuple(one.split("|")): compared[one, other] for one, other in pairs}  # type: ignore[misc]
+
+
+def tables_of(side: Side, style: Style) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Returns (caption, headers, body) of the three tables, their cells in a format: whole protocols, single rules, tie rules."""
+
+    def label(row: Row) -> str:
+        return style.escape(row.label) if row.kind == "compared" else style.reference(row.label)
+
+    measured = [row for row in side.rows if any(key == row.key for key, _ in side.entries)]
+    whole_headers = ["Method", *[text for name in WHOLE for text in ([name] if name == BASE else [name, f"{name} - {BASE}"])]]
+    whole = [
+        [
+            label(row),
+            *[
+                text
+                for name in WHOLE
+                for text in ([_value(side, row, name, style)] + ([] if name == BASE else [_change(side, row, name, style)]))
+            ],
+        ]
+        for row in measured
+    ]
+    factors = [
+        [label(row), _value(side, row, BASE, style), *[_change(side, row, name, style) for name in ONE_FACTOR]]
+        for row in measured
+        if any((row.key, name) in side.entries for name in ONE_FACTOR)
+    ]
+    rules = [
+        [label(row), name, *[style.escape(printed(of_rule[rule])) for rule in RULES]]
+        for row in measured
+        for name in WHOLE
+        if (of_rule := side.by_rule.get((row.key, name))) and len({printed(value) for value in of_rule.values()}) > 1
+    ]
+    return [
+        ("R@1 of Table 1 under three protocols", whole_headers, whole),
+        (f"What one rule of official moves by itself: difference from {BASE}", ["Method", BASE, *FACTOR_LABELS.values()], factors),
+        ("R@1 of the same rankings under each tie rule; rows that no rule changes are left out", ["Method", "protocol", *RULES], rules),
+    ]
+
+
+def notes_of(side: Side) -> list[str]:
+    return [
+        "R@1 in percent with its 95 % interval (bootstrap over images); where ± is given, the standard deviation over seeds. Differences "
+        f"are from {BASE}, paired by query and seed; *: p < {ALPHA} (paired randomisation test over images, Holm over all of them).",
+        *side.notes,
+    ]
+
+
+def markdown(side: Side) -> str:
+    from tabulate import tabulate
+
+    parts = [f"**Protocols.** Table 1 on {MARKDOWN.escape(side.dataset)} under each protocol: what the rules of the comparison decide."]
+    for caption, headers, body in tables_of(side, MARKDOWN):
+        if body:
+            align = ["left", *["right"] * (len(headers) - 1)]
+            parts += [f"{MARKDOWN.escape(caption)}:", tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)]
+    return "\n\n".join(parts + [MARKDOWN.escape(note) for note in notes_of(side)]) + "\n"
+
+
+def latex(side: Side) -> str:
+    floats: list[str] = []
+    for number, (caption, headers, body) in enumerate(tables_of(side, LATEX)):
+        if body:
+            text = rf"\caption{{{LATEX.escape(f'{caption} ({side.dataset}).')}}}\label{{tab:{NAME}-{number + 1}}}"
+            lines = [r"\midrule", *map(latex_row, body)]
+            floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else notes_of(side)))
+    return "\n".join(floats)
+
+
+def csv(side: Side) -> str:
+    """Returns one line for each row under each protocol: R@1, its difference from `clean`, and R@1 under each tie rule."""
+    stream = io.StringIO()
+    writer = csv_format.writer(stream, lineterminator="\n")
+    writer.writerow([*CSV_HEADERS, *RULES])
+    for row in side.rows:
+        for name in SHOWN:
+            entry = side.entries.get((row.key, name))
+            if entry:
+                change = entry.change
+                of_change = (change.difference, change.low, change.high, change.p) if change else (None,) * 4
+                rules = side.by_rule.get((row.key, name), {})
+                numbers = (entry.value, entry.low, entry.high, entry.spread, *of_change, *(rules.get(rule) for rule in RULES))
+                texts = ["" if number is None else f"{number:.4f}" for number in numbers]
+                writer.writerow([side.dataset, row.key, name, entry.seeds, *texts])
+    return stream.getvalue()
+
+
+def write(side: Side, results: Path) -> Path:
+    """Returns the folder, after writing the table to it in all formats."""
+    folder = campaign.writable(results / side.dataset)
+    for ending, text in (("md", markdown(side)), ("tex", latex(side)), ("csv", csv(side))):
+        write_atomically(folder / f"{NAME}.{ending}", text)
+    return folder
+
+
+def run(
+    datasets: Sequence[str], *, seeds: int, rows: Sequence[str], chosen: Sequence[str], dry_run: bool, tiny: bool, results: Path | None,
+    store: Path, say: Callable[[str], None],
+) -> int:  # fmt: skip
+    """Returns the exit code, 1 if a cell failed, after measuring Table 1 under every protocol and writing all that comes of it.
+
+    Raises:
+        ValueError: unknown data set, protocol or row.
+    """
+    from benchmarks import tables
+    from benchmarks.prefetch import refuse_missing
+    from benchmarks.stages import Store
+
+    table, stages = campaign.chosen(tables.table("table1"), rows), Store(store)
+    plans = {name: campaign.plan_cells(table, datasets, name, seeds, tiny) for name in chosen or MEASURED}
+    if dry_run:
+        # stages of several protocols are one stage, and count where they come first
+        missing = campaign.missing([plan for of_name in plans.values() for plan in of_name], stages)
+        say(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
+        return 0
+    refuse_missing([plan for of_name in plans.values() for plan in of_name], stages)
+    kept = results or (None if rows else Path("results"))
+    summaries, failed = [], False
+    for number, (name, of_name) in enumerate(plans.items()):
+        say(f"protocol {name} ({number + 1} of {len(plans)})")
+        measured = campaign.measure(table, of_name, stages)
+        if kept:
+            for dataset in datasets:
+                campaign.write(table, [dataset], name, measured.of(dataset), kept)
+        summaries += measured.summaries
+        failed = failed or bool(measured.failures)
+    for dataset in datasets:
+        # with what was measured of other protocols before
+        of_dataset = [summary for summary in summaries if summary["dataset"] == dataset]
+        side = committed(table, dataset, kept) if kept else side_by_side(table, dataset, of_dataset)
+        say(markdown(side))
+        say(f"written: {write(side, kept)}/{NAME}.md .tex .csv" if kept else "written: nowhere: a part of the table (see --results)")
+    return int(failed)
+
+
+def committed(table: Table, dataset: str, results: Path) -> Side:
+    """Returns the table from the summaries under a results folder."""
+    summaries = [summary for name in MEASURED for summary in campaign.committed(results, [dataset], name)]
+    return side_by_side(table, dataset, [summary for summary in summaries if summary["row"] in {row.key for row in table.rows}])
+
+
+def _value(side: Side, row: Row, name: str, style: Style) -> str:
+    entry = side.entries.get((row.key, name))
+    if entry is None:
+        return "missing"
+    spread = "" if entry.spread is None else f" ±{style.tie}{printed(entry.spread)}"
+    return style.escape(f"{printed(entry.value)}{spread} [{printed(entry.low)},{style.tie}{printed(entry.high)}]")
+
+
+def _change(side: Side, row: Row, name: str, style: Style) -> str:
+    entry = side.entries.get((row.key, name))
+    if entry is None or entry.change is None:
+        return "missing"
+    change = entry.change
+    star = style.star if change.direction else ""
+    return style.escape(f"{change.difference:+.1f}") + star + style.escape(f" [{change.low:+.1f},{style.tie}{change.high:+.1f}]")

@@ -1,0 +1,34 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+DEFAULT_DATASET, TINY_DATASET = "openmoji-scenes", "openmoji-scenes-tiny"
+
+
+def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip())) if value else ()
+
+
+store_option = click.option(
+    "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar="VOKENBENCH_STORE", show_default=True, show_envvar=True,
+    help="Folder of finished stages; may be deleted at any time.",
+)  # fmt: skip
+results_option = click.option(
+    "--results", type=click.Path(path_type=Path),
+    help="Folder of tables and run summaries.  [default: results; none with --rows or --set, which make a part or a variant of a table]",
+)  # fmt: skip
+dataset_option = click.option(
+    "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"
+)
+tiny_option = click.option(
+    "--tiny", is_flag=True, help=f"Seconds instead of minutes: tiny settings, and {TINY_DATASET} unless --dataset is given."
+)
+data_root_option = click.option(
+    "--data-root", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder of the one data set that lies on disk; remembered for next time.",
+)  # fmt: skip
+five_captions_option = click.option("--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010).")

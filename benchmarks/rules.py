@@ -1,0 +1,105 @@
+"""Commands about the rules of a comparison: what they are, whether they were kept, and what they decide. Imports are inside functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.options import (
+    DEFAULT_DATASET,
+    TINY_DATASET,
+    data_root_option,
+    dataset_option,
+    five_captions_option,
+    names,
+    results_option,
+    store_option,
+    tiny_option,
+)
+
+
+def chosen_datasets(datasets: tuple[str, ...], tiny: bool, data_root: Path | None, five_captions: bool) -> tuple[str, ...]:
+    from benchmarks.roots import named
+
+    return named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
+
+
+@click.command("explain-protocol")
+@click.argument("name", required=False)
+def explain_protocol(name: str | None) -> None:
+    """Print what each protocol fixes, or all of one with its sources and its differences from the others."""
+    from benchmarks.explain import explained
+
+    click.echo(explained(name))
+
+
+@click.command("pseudo-queries")
+@dataset_option
+@data_root_option
+@five_captions_option
+@click.option("--split", default="test", show_default=True, help="Whose pictures.")
+@click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many are made for each picture.")
+@click.option("--by", default="nearest", show_default=True, help="Nearest training captions, or the folder of a captioning model.")
+@click.option("--show", type=click.IntRange(min=0), default=3, show_default=True, help="Pictures to print them for.")
+@tiny_option
+@store_option
+def pseudo_queries(
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, tiny: bool, store: Path, **options: Any
+) -> None:  # fmt: skip
+    """Make pseudo-queries for pictures and show some beside the true captions."""
+    from benchmarks.made_captions import shown
+    from benchmarks.stages import Store
+
+    for name in chosen_datasets(datasets, tiny, data_root, five_captions):
+        click.echo(shown(name, Store(store), tiny=tiny, **options))
+
+
+@click.command()
+@click.argument("table", default="table1")
+@dataset_option
+@data_root_option
+@five_captions_option
+@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
+@click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
+@click.option("--from-committed", is_flag=True, help="From the run summaries under the results folder instead of the store.")
+@tiny_option
+@results_option
+@store_option
+def leakage(
+    table: str, datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, seeds: int, rows: tuple[str, ...],
+    **where: Any,
+) -> int:  # fmt: skip
+    """Say for every stage which split's pictures and captions it read; the exit code is 1 if its protocol forbids one."""
+    from benchmarks import leakage as report
+
+    datasets = chosen_datasets(datasets, where["tiny"], data_root, five_captions)
+    text, faults = report.report(report.known(table, datasets, protocol, seeds, rows, **where))
+    click.echo(text + "\n")
+    for fault in faults:
+        click.echo(fault)
+    click.echo(f"{len(faults)} readings are not allowed or not known" if faults else f"protocol {protocol} allows all of this")
+    return 1 if faults else 0
+
+
+@click.command()
+@dataset_option
+@data_root_option
+@five_captions_option
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
+@click.option("--rows", callback=names, help="Rows of Table 1, comma-separated; all of them by default.")
+@click.option("--protocols", "chosen", callback=names, help="Protocols to measure, comma-separated; all of them by default.")
+@click.option("--dry-run", is_flag=True, help="Say how much is missing, and run none.")
+@tiny_option
+@results_option
+@store_option
+def protocols(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, **options: Any) -> int:
+    """Measure Table 1 under all protocols and write them side by side."""
+    from benchmarks.comparison import run
+
+    return run(chosen_datasets(datasets, options["tiny"], data_root, five_captions), **options, say=click.echo)
+
+
+COMMANDS = (explain_protocol, leakage, protocols, pseudo_queries)

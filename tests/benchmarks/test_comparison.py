@@ -1,0 +1,103 @@
+"""Protocols side by side, from made-up outcomes whose numbers are known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from benchmarks import comparison
+from benchmarks.metrics import Outcomes
+from benchmarks.tables import table
+
+IMAGES, PER = 200, 5
+
+
+def summary(row: str, protocol: str, share: float, tied: int = 1, seed: int = 0, images: int = IMAGES):
+    """The first `share` of the images are found in a tie of so many."""
+    image = np.repeat(np.arange(images, dtype=np.int32), PER)
+    before = np.where(image < round(share * images), 0, 50).astype(np.int32)
+    zero = np.zeros_like(before)
+    outcomes = Outcomes(before, zero + tied, (before > 0).astype(np.int32) * 9, zero, image, 10)
+    return {
+        "row": row, "protocol": protocol, "seed": seed, "dataset": "openmoji-scenes", "split": "test", "knobs": {"beam": 40},
+        "precision": "float32", "images": images, "queries": len(image), "outcomes": outcomes.pack(),
+    }  # fmt: skip
+
+
+def side(*summaries):
+    return comparison.side_by_side(table("table1"), "openmoji-scenes", summaries)
+
+
+BOTH = (
+    summary("avg", "clean", 0.5), summary("avg", "paper", 0.2), summary("avg", "official", 0.6), summary("avg", "clean+exposure", 0.55),
+    summary("irgen", "clean", 0.4, tied=2), summary("irgen", "official", 0.4, tied=2),
+)  # fmt: skip
+
+
+def test_differences_are_from_clean_and_paired():
+    found = side(*BOTH).entries
+    assert found["avg", "official"].value == 60
+    change = found["avg", "official"].change
+    assert (change.difference, change.direction) == (10, 1)
+    assert change.low > 5 and change.high < 15, "narrower than unpaired: half the images agree"
+    assert found["avg", "paper"].change.difference == -30
+    assert found["avg", "clean"].change is None
+    assert ("irgen", "paper") not in found
+
+
+def test_the_tie_rule_is_recomputed_from_the_same_run():
+    found = side(*BOTH)
+    assert found.entries["irgen", "clean"].value == 20, "a half of every hit"
+    assert found.entries["irgen", "clean+codes"].value == 40
+    assert found.entries["irgen", "official"].value == 40, "official counts codes"
+    assert found.entries["avg", "clean+codes"].change.difference == 0
+    assert found.by_rule["irgen", "clean"] == {"codes": 40, "optimistic": 40, "expected": 20, "index": 40, "pessimistic": 0}
+
+
+def test_seeds_are_averaged_and_compared_with_the_same_seeds():
+    found = side(
+        summary("avg", "clean", 0.5), summary("avg", "clean", 0.7, seed=1), summary("avg", "clean", 0.9, seed=2),
+        summary("avg", "paper", 0.4), summary("avg", "paper", 0.6, seed=1),
+    ).entries  # fmt: skip
+    assert found["avg", "clean"].value == pytest.approx(70) and found["avg", "clean"].seeds == 3
+    assert found["avg", "clean"].spread == pytest.approx(20)
+    assert found["avg", "paper"].change.difference == pytest.approx(-10), "seed 2 has no partner"
+
+
+def test_protocols_on_other_queries_cannot_be_compared():
+    with pytest.raises(ValueError, match="different queries"):
+        side(summary("avg", "clean", 0.5), summary("avg", "paper", 0.5, images=201))
+
+
+def test_markdown_shows_what_there_is_and_what_is_missing():
+    text = comparison.markdown(side(*BOTH))
+    avg, irgen = (next(line for line in text.splitlines() if line.startswith(f"| {name}")) for name in ("AVG", "IRGen"))
+    assert "+10.0\\*" in avg and "-30.0\\*" in avg
+    assert irgen.count("missing") == 2, "no paper, and so no difference from it"
+    assert "GRACE" not in text.split("R@1 in percent")[0]
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.M):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+    rules = text.split("each tie rule")[1]
+    assert "| IRGen" in rules and "| AVG" not in rules, "no rule changes what has no ties"
+    assert "protocol official, selection on test" in text
+
+
+def test_latex_and_csv_hold_the_same():
+    found = side(*BOTH)
+    text = comparison.latex(found)
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
+    assert "selection on test" in text and text.isascii()
+    lines = list(csv.DictReader(io.StringIO(comparison.csv(found))))
+    official = next(line for line in lines if (line["row"], line["protocol"]) == ("avg", "official"))
+    assert (float(official["value"]), float(official["change"]), official["seeds"]) == (60, 10, "1")
+    assert next(line for line in lines if line["row"] == "irgen" and line["protocol"] == "clean")["codes"] == "40.0000"
+
+
+def test_nothing_measured_is_an_empty_table():
+    assert side().entries == {}
+    assert comparison.csv(side()).count("\n") == 1
+    assert "**Protocols.**" in comparison.markdown(side())

@@ -1,0 +1,95 @@
+"""Real methods under every protocol, through the command line, on a data set of a few hundred scenes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.comparison import MEASURED, SHOWN
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = ("avg", "grace-semantic", "clip")
+DATASET = "openmoji-scenes-tiny"
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("VOKENBENCH_")}
+    environment = {**own, "PYTHONPATH": str(ROOT), "VOKENBENCH_STORE": str(folder / "store")}
+    command = [sys.executable, "-m", "benchmarks.run", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
+
+
+def test_protocols_are_explained_at_once(tmp_path):
+    for arguments in ([], ["paper"], ["official"]):
+        done = run(tmp_path, "explain-protocol", *arguments)
+        assert done.returncode == 0, done.stderr
+        assert "avg.tokenizer.start" in done.stdout
+    done = run(tmp_path, "explain-protocol", "papper")
+    assert done.returncode == 2
+    assert "unknown protocol 'papper': did you mean paper?" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("protocols")
+    done = run(folder, "protocols", "--tiny", "--rows", ",".join(ROWS), "--results", "results")
+    assert done.returncode == 0, done.stderr
+    assert "**Protocols.**" in done.stdout
+    return folder
+
+
+@pytest.mark.slow
+def test_every_protocol_leaves_a_table_and_all_of_them_a_comparison(measured):
+    results = measured / "results"
+    for name in MEASURED:
+        folder = results / (DATASET if name == "clean" else f"{DATASET}@{name}")
+        assert f"protocol {name}, " in (folder / "table1.md").read_text()
+        assert "LEAK" not in (folder / "table1.md").read_text()
+        assert {path.name for path in (folder / "runs").iterdir()} == {f"{row}-seed0.json" for row in ROWS}
+    lines = list(csv.DictReader((results / DATASET / "protocols.csv").read_text().splitlines()))
+    assert {(line["row"], line["protocol"]) for line in lines} == {(row, name) for row in ROWS for name in SHOWN}
+    assert "selection on test" in (results / f"{DATASET}@official" / "table1.md").read_text()
+    avg = json.loads((results / f"{DATASET}@official" / "runs" / "avg-seed0.json").read_text())
+    assert avg["exposure"] == "pseudo-queries" and avg["selection"] == "test"
+
+
+@pytest.mark.slow
+def test_again_nothing_is_made_and_rendering_gives_the_same_bytes(measured):
+    results = measured / "results"
+    before = {path: path.read_bytes() for path in results.rglob("*.*") if path.is_file()}
+    assert run(measured, "protocols", "--tiny", "--rows", ",".join(ROWS), "--dry-run").stdout.startswith("0 stages are missing")
+    for path in results.glob("*/protocols.*"):
+        if path.suffix != ".md":  # what is there is what is rendered
+            path.unlink()
+    done = run(measured, "render", "--from-committed", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    for path in results.glob("*/protocols.*"):
+        assert path.read_bytes() == before[path]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MEASURED)
+def test_no_method_reads_what_its_protocol_forbids(measured, name):
+    done = run(measured, "leakage", "--tiny", "--protocol", name, "--rows", ",".join(ROWS))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"protocol {name} allows all of this" in done.stdout
+    of_avg = [line.split() for line in done.stdout.splitlines() if line.startswith("avg")]
+    sees_test = [line for line in of_avg if line[1] in ("tokenizer", "generator") and line[2] == "training" and "test" in line]
+    assert len(sees_test) == (2 if name in ("official", "clean+exposure") else 0)
+
+
+@pytest.mark.slow
+def test_pseudo_queries_are_shown_beside_the_true_captions(measured):
+    done = run(measured, "pseudo-queries", "--tiny", "--show", "2")
+    assert done.returncode == 0, done.stderr
+    assert "400 pseudo-queries for 80 pictures, by nearest" in done.stdout
+    assert done.stdout.count("    made  ") == done.stdout.count("    true  ") == 10
+    made = {line[10:] for line in done.stdout.splitlines() if line.startswith("    made  ")}
+    data = next((measured / "store" / "data").glob("*/train.json"))
+    assert made <= set(json.loads(data.read_text())["captions"])
