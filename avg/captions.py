@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -25,3 +26,7 @@ class CaptionBatch:
     states_BTH: Tensor
     mask_BT: Tensor
     vectors_BD: Tensor
+
+    def to(self, device: torch.device) -> CaptionBatch:
+        """Returns the batch with its tensors on a device."""
+        return CaptionBatch(self.texts, self.states_BTH.to(device), self.mask_BT.to(device), self.vectors_BD.to(device))

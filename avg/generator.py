@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from torch import Tensor, nn
 
 from avg import decoding
 from avg.captions import CaptionBatch
-from avg.decoding import Decoding, Source
+from avg.decoding import CachedDecoding, Decoding, Source
 from avg.precision import autocast
 from avg.settings import GeneratorSettings
 
 PAD = -1
 """Fills identifiers shorter than the longest."""
+BACKBONE = "backbone"
+"""Where a generator's folder holds the transformers model that it was made of."""
 
 
 class Generator(nn.Module, ABC):
@@ -36,12 +39,22 @@ class Generator(nn.Module, ABC):
     Attributes:
         decoder: a transformers decoder that takes `inputs_embeds`, attends to a source and keeps a cache.
         tokens: V; token V starts an identifier.
+        own_forward: whether the decoder is run by transformers' own forward alone: what recomputes activations or shards weights has its
+            hooks there.
+        reads_pixels: whether `picture_source` takes `pixels` rather than vectors.
     """
 
     decoder: nn.Module
     tokens: int
     settings: GeneratorSettings
     stored: dict[str, Any]
+    own_forward: bool = False
+    reads_pixels: bool = False
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; sources and states live there, captions and pictures are brought there."""
+        return next(self.parameters()).device
 
     @abstractmethod
     def text_source(self, captions: CaptionBatch) -> Source:
@@ -50,6 +63,10 @@ class Generator(nn.Module, ABC):
     @abstractmethod
     def picture_source(self, vectors_BD: Tensor) -> Source:
         """Returns pictures as a source: their vectors, projected to prefix positions."""
+
+    def pixels(self, pictures: Sequence[Any]) -> Tensor:
+        """Returns pictures as the model's own vision tower takes them; only where `reads_pixels`."""
+        raise AssertionError("this generator reads vectors")
 
     @abstractmethod
     def embed(self, tokens: Tensor) -> Tensor:
@@ -62,7 +79,7 @@ class Generator(nn.Module, ABC):
     @property
     def decoding(self) -> Decoding:
         """What runs the decoder."""
-        return decoding.of(self.decoder)
+        return CachedDecoding(self.decoder) if self.own_forward else decoding.of(self.decoder)
 
     def forward(self, source: Source, codes: Tensor) -> Tensor:
         """Returns the logits of every step given the true tokens before it, float32 (..., L, V).
@@ -71,7 +88,7 @@ class Generator(nn.Module, ABC):
             codes: one identifier a source, (B, L), or M of them, (B, M, L).
         """
         before = torch.cat([torch.full_like(codes[..., :1], self.tokens), codes[..., :-1].clamp(min=0)], -1)
-        with autocast():
+        with autocast(self.device):
             embeds = self.embed(before)
             several = codes.ndim == 3
             hidden_BMLW = self.decoding.teach(embeds if several else embeds[:, None], source)
@@ -80,7 +97,7 @@ class Generator(nn.Module, ABC):
     def start(self, source: Source) -> tuple[Tensor, Any]:
         """Returns the logits of the first token, (B, V), and the state from which decoding goes on with one beam."""
         state = self.decoding.begin(source)
-        first_B1 = torch.full((len(source.mask_BT), 1), self.tokens)
+        first_B1 = torch.full((len(source.mask_BT), 1), self.tokens, device=self.device)
         return self.step(state, torch.zeros_like(first_B1), first_B1)[:, 0], state
 
     def step(self, state: Any, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
@@ -92,8 +109,20 @@ class Generator(nn.Module, ABC):
         """
         return self.logits(self.decoding.advance(self.embed(tokens_BM), state, parents_BM))
 
+    def recompute_activations(self) -> None:
+        """Makes training keep no activations of the transformer's layers but compute them again for the gradient."""
+        from transformers import PreTrainedModel
+
+        self.own_forward = True
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel) and module.supports_gradient_checkpointing:
+                module.activation_checkpointing_enable()
+
     def save(self, folder: Path) -> None:
-        stored = {"settings": self.settings.model_dump(mode="json"), "tokens": self.tokens, **self.stored}
+        settings = self.settings.model_dump(mode="json")
+        if settings["backbone"]:
+            settings["backbone"] = BACKBONE  # a copy of its own, so that the folder may move
+        stored = {"settings": settings, "tokens": self.tokens, **self.stored}
         (folder / "generator.json").write_text(json.dumps(stored))
         save_file({name: value.contiguous() for name, value in self.own_weights().items()}, folder / "generator.safetensors")
 
@@ -157,6 +186,7 @@ class FrozenTextGenerator(Generator):
         self.embedding.weight[: self.tokens] = rows_VW / rows_VW.std()
 
     def text_source(self, captions: CaptionBatch) -> Source:
+        captions = captions.to(self.device)
         drop = self.settings.source_dropout if self.training else 0.0
         states_BTW = self.from_states(nn.functional.dropout(captions.states_BTH, drop))
         if not self.settings.caption_vector:
@@ -169,9 +199,9 @@ class FrozenTextGenerator(Generator):
 
     def _prefix(self, projection: nn.Linear, vectors_BD: Tensor) -> Source:
         drop = self.settings.source_dropout if self.training else 0.0
-        unit_BD = nn.functional.normalize(vectors_BD, dim=-1) * vectors_BD.shape[-1] ** 0.5
+        unit_BD = nn.functional.normalize(vectors_BD.to(self.device), dim=-1) * vectors_BD.shape[-1] ** 0.5
         states_BTW = projection(nn.functional.dropout(unit_BD, drop)).unflatten(-1, (self.settings.prefix, -1))
-        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool))
+        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool, device=self.device))
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)
@@ -192,22 +222,25 @@ def fitted_rows(codebook_VE: Tensor, width: int) -> Tensor:
 def create(
     settings: GeneratorSettings, *, tokens: int, state_width: int, vector_width: int, codebook_VE: Tensor | None = None
 ) -> Generator:
-    """Returns a new generator: over frozen text states, or on the transformers model that `settings.backbone` names."""
+    """Returns a new generator: over frozen text states, or on the transformers model in the folder `settings.backbone`."""
     if settings.backbone:
-        from avg.seq2seq import Seq2SeqGenerator
+        from avg.backbone import generator_class
 
-        return Seq2SeqGenerator(settings, tokens=tokens, vector_width=vector_width, codebook_VE=codebook_VE)
+        cls = generator_class(Path(settings.backbone))
+        return cls(settings, tokens=tokens, vector_width=vector_width, codebook_VE=codebook_VE)
     return FrozenTextGenerator(settings, tokens=tokens, state_width=state_width, vector_width=vector_width, codebook_VE=codebook_VE)
 
 
 def load(folder: Path) -> Generator:
-    """Returns a saved generator, in inference mode."""
+    """Returns a saved generator, in inference mode, on the CPU."""
     stored = json.loads((folder / "generator.json").read_text())
     settings = GeneratorSettings(**stored["settings"])
     if settings.backbone:
-        from avg.seq2seq import Seq2SeqGenerator
+        from avg.backbone import generator_class
 
-        generator: Generator = Seq2SeqGenerator.saved(folder, settings, tokens=stored["tokens"], vector_width=stored["vector_width"])
+        here = settings.model_copy(update={"backbone": str(folder / BACKBONE)})
+        cls = generator_class(folder / BACKBONE)
+        generator: Generator = cls(here, tokens=stored["tokens"], vector_width=stored["vector_width"], saved=True)
     else:
         shape = {name: stored[name] for name in ("tokens", "state_width", "vector_width")}
         generator = FrozenTextGenerator(settings, **shape)

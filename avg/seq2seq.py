@@ -5,6 +5,7 @@ B batch, T source tokens, W model width, V identifier tokens, D width of a pictu
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import avg.torchvision_schema  # noqa: F401  (before transformers)
@@ -12,13 +13,12 @@ import avg.torchvision_schema  # noqa: F401  (before transformers)
 import torch
 from torch import Tensor, nn
 
+from avg.backbone import TEXT_TOKENS, open_backbone
 from avg.captions import CaptionBatch
 from avg.decoding import Source
-from avg.generator import Generator, fitted_rows
+from avg.generator import BACKBONE, Generator, fitted_rows
+from avg.precision import autocast
 from avg.settings import GeneratorSettings
-
-SOURCE_TOKENS = 128
-"""Tokens of a caption that are read, as AVG's release does; the rest is cut."""
 
 
 class Seq2SeqGenerator(Generator):
@@ -29,7 +29,7 @@ class Seq2SeqGenerator(Generator):
         tokens: V.
         vector_width: D.
         codebook_VE: rows to start the vokens' embeddings from; a random start where None.
-        extended: whether the checkpoint's vocabulary ends with the V rows already.
+        saved: whether the folder was written by `save`: its vocabulary ends with the V rows already.
 
     Raises:
         ValueError: if the folder holds no configuration or no tokenizer that transformers reads.
@@ -42,31 +42,29 @@ class Seq2SeqGenerator(Generator):
         tokens: int,
         vector_width: int,
         codebook_VE: Tensor | None = None,
-        extended: bool = False,
+        saved: bool = False,
     ):
         super().__init__()
-        from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
+        from transformers import AutoModelForSeq2SeqLM
 
-        folder = Path(settings.backbone)
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"backbone {folder} is no transformers folder: config.json is missing")
-        has_weights = any(folder.glob("*.safetensors")) or any(folder.glob("*.bin"))
-        build = AutoModelForSeq2SeqLM.from_pretrained if has_weights else AutoModelForSeq2SeqLM.from_config
-        try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
-            self.model = build(folder if has_weights else AutoConfig.from_pretrained(folder))
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(f"backbone {folder} cannot be loaded as an encoder-decoder: {str(error).splitlines()[0]}") from error
+        if settings.lora_rank:
+            raise ValueError(f"backbone {settings.backbone} is an encoder-decoder, which is trained whole: set lora_rank to 0")
+
+        self.model, self.tokenizer = open_backbone(Path(settings.backbone), AutoModelForSeq2SeqLM, "an encoder-decoder")
         self.settings, self.tokens = settings, tokens
         self.stored = {"vector_width": vector_width}
-        self.first = self.model.get_input_embeddings().num_embeddings - (tokens if extended else 0)
-        if not extended:
+        self.first = self.model.get_input_embeddings().num_embeddings - (tokens if saved else 0)
+        if not saved:
             # mean_resizing would start the new rows near the mean of the old ones, which is neither a copy nor a random start
             self.model.resize_token_embeddings(self.first + tokens, mean_resizing=False)
-        self.decoder = self.model.get_decoder()
         self.from_picture = nn.Linear(vector_width, self.width * settings.prefix)
         if codebook_VE is not None:
             self.copy_codebook(codebook_VE)
+
+    @property
+    def decoder(self) -> nn.Module:  # type: ignore[override]
+        # no attribute: its weights would stand twice in the state
+        return self.model.get_decoder()
 
     @property
     def width(self) -> int:
@@ -80,14 +78,16 @@ class Seq2SeqGenerator(Generator):
         table[self.first :] = rows_VW / rows_VW.std() * table[: self.first].std()
 
     def text_source(self, captions: CaptionBatch) -> Source:
-        words = self.tokenizer(list(captions.texts), padding=True, truncation=True, max_length=SOURCE_TOKENS, return_tensors="pt")
-        encoded = self.model.get_encoder()(input_ids=words["input_ids"], attention_mask=words["attention_mask"])
+        words = self.tokenizer(list(captions.texts), padding=True, truncation=True, max_length=TEXT_TOKENS, return_tensors="pt")
+        words = words.to(self.device)
+        with autocast(self.device) if self.training else nullcontext():
+            encoded = self.model.get_encoder()(input_ids=words["input_ids"], attention_mask=words["attention_mask"])
         return Source(encoded.last_hidden_state, words["attention_mask"].bool())
 
     def picture_source(self, vectors_BD: Tensor) -> Source:
-        unit_BD = nn.functional.normalize(vectors_BD, dim=-1) * vectors_BD.shape[-1] ** 0.5
+        unit_BD = nn.functional.normalize(vectors_BD.to(self.device), dim=-1) * vectors_BD.shape[-1] ** 0.5
         states_BTW = self.from_picture(unit_BD).unflatten(-1, (self.settings.prefix, -1))
-        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool))
+        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool, device=self.device))
 
     def embed(self, tokens: Tensor) -> Tensor:
         start = self.model.config.decoder_start_token_id
@@ -102,14 +102,8 @@ class Seq2SeqGenerator(Generator):
     def save(self, folder: Path) -> None:
         """Writes model, tokenizer and projection, so that the folder needs the checkpoint that it came from no more."""
         super().save(folder)
-        self.model.save_pretrained(folder / "backbone")
-        self.tokenizer.save_pretrained(folder / "backbone")
+        self.model.save_pretrained(folder / BACKBONE)
+        self.tokenizer.save_pretrained(folder / BACKBONE)
 
     def own_weights(self) -> dict[str, Tensor]:
         return {f"from_picture.{name}": value for name, value in self.from_picture.state_dict().items()}
-
-    @classmethod
-    def saved(cls, folder: Path, settings: GeneratorSettings, *, tokens: int, vector_width: int) -> Seq2SeqGenerator:
-        """Returns a generator with the model that `save` wrote, wherever the folder is; its projection is for the caller to load."""
-        here = settings.model_copy(update={"backbone": str(folder / "backbone")})
-        return cls(here, tokens=tokens, vector_width=vector_width, extended=True)

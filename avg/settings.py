@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class Settings(BaseModel):
@@ -59,7 +59,20 @@ class TokenizerSettings(Settings):
 class GeneratorSettings(Settings):
     """The token-to-voken model, Eq. 7-10, and its training."""
 
-    backbone: str = Field("", description="folder of a transformers encoder-decoder; empty: a new T5 decoder over frozen states")
+    backbone: str = Field(
+        "",
+        description="a transformers model that writes, a folder or a name on the hub: encoder-decoder, decoder-only or image-text; "
+        "empty: a new T5 decoder over frozen states",
+    )
+    language_model: Literal["", "llama"] = Field(
+        "",
+        description="instead of a backbone: a small model of this kind, of the width, layers, heads and feed_forward given here, "
+        "pretrained as a language model on the training captions",
+    )
+    language_model_epochs: int = Field(3, gt=0, description="of that pretraining")
+    lora_rank: int = Field(0, ge=0, description="r of LoRA on a decoder-only backbone's attention (AVG's LLaMA: 8); 0: all is trained")
+    lora_alpha: int = Field(16, gt=0)
+    lora_dropout: float = Field(0.1, ge=0, lt=1)
     width: int = Field(256, gt=0)
     layers: int = Field(2, gt=0)
     heads: int = Field(4, gt=0)
@@ -86,7 +99,21 @@ class GeneratorSettings(Settings):
     discriminative_steps: int = Field(150, gt=0, description="updates of the second stage")
     discriminative_batch: int = Field(64, gt=1)
     discriminative_rate: float = Field(1e-4, gt=0)
+    optimizer: Literal["adamw", "adafactor"] = "adamw"
+    micro_batch: int = Field(0, ge=0, description="captions at once on a device, gradients accumulate over the rest; 0: its whole share")
+    recompute_activations: bool = Field(False, description="activation checkpointing: less memory, about a third more time")
+    processes: int = Field(1, ge=0, description="that share a batch, one a GPU; 0: as many as there are GPUs")
+    sharding: Literal["none", "fsdp"] = Field("none", description="whether processes share weights and optimizer states too")
+    checkpoint_minutes: float = Field(5.0, ge=0, description="between checkpoints from which a killed training goes on; 0: every update")
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _one_model(self) -> GeneratorSettings:
+        if self.backbone and self.language_model:
+            raise ValueError("backbone and language_model are two models: set one")
+        if self.lora_rank and not (self.backbone or self.language_model):
+            raise ValueError("lora_rank: the default generator is new, there is nothing to adapt: set a backbone or language_model")
+        return self
 
     @classmethod
     def tiny(cls) -> dict[str, Any]:
@@ -99,4 +126,5 @@ class GeneratorSettings(Settings):
             "batch": 64,
             "candidates": 4,
             "discriminative_steps": 4,
+            "language_model_epochs": 1,
         }

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from avg.settings import GeneratorSettings, Settings, TokenizerSettings
 from methods.data import Exposure, Gallery
-from methods.encoder import EncoderSettings, encoder_inputs, encoder_needs, encoder_stages
+from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
+from methods.generator import generator_needs, generator_stage
 from methods.needs import Need
 from methods.pseudo_queries import NEAREST, pseudo_query_stages
 from methods.stage import Stage
@@ -38,7 +39,7 @@ class TokenizedRetriever(GenerativeRetriever):
     config: TokenizedSettings
 
     def needs(self) -> list[Need]:
-        return encoder_needs(self.config.encoder)
+        return [*encoder_needs(self.config.encoder), *generator_needs(self.config.generator)]
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         config, seed, stages = self.config, self.config.seed, encoder_stages(self.config.encoder, data)
@@ -56,17 +57,8 @@ class TokenizedRetriever(GenerativeRetriever):
             {"splits": ["train", *learned], "selection": selection},
             {"features": stages["features"], "tokenizer": tokenizer},
         )
-        generator = Stage(
-            "generator",
-            "methods.training:train",
-            {
-                "generator": {**config.generator.model_dump(mode="json"), "seed": seed},
-                "pictures_of": [],
-                "learned": learned,
-                "selection": selection,
-            },
-            {"data": data, **encoder_inputs(stages, reads_states=not config.generator.backbone), "codes": codes, **queries},
-            version=2,
+        generator = generator_stage(
+            config.generator, data, stages, codes, pictures_of=[], learned=learned, selection=selection, queries=queries, seed=seed
         )
         return {"encoder": stages["encoder"], "features": stages["features"], "tokenizer": tokenizer, "generator": generator}
 

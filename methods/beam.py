@@ -17,11 +17,11 @@ Continue = Callable[[Tensor, Tensor], Tensor]
 
 
 class DeviceTrie:
-    """A prefix index as tensors."""
+    """A prefix index as tensors, on the device where the beams are."""
 
-    def __init__(self, trie: Trie):
-        self.first_S1, self.token_E = torch.from_numpy(trie.first_S1), torch.from_numpy(trie.token_E)
-        self.leaf_S, self.identifiers_NL = torch.from_numpy(trie.leaf_S), torch.from_numpy(trie.identifiers_NL)
+    def __init__(self, trie: Trie, device: torch.device | None = None):
+        self.first_S1, self.token_E = torch.from_numpy(trie.first_S1).to(device), torch.from_numpy(trie.token_E).to(device)
+        self.leaf_S, self.identifiers_NL = torch.from_numpy(trie.leaf_S).to(device), torch.from_numpy(trie.identifiers_NL).to(device)
 
 
 @torch.inference_mode()
@@ -31,9 +31,9 @@ def beam_search(first_logits_QV: Tensor, advance: Continue, trie: DeviceTrie, be
     Where the index holds fewer than M identifiers, or the beam died out, rows are -1 and scores -inf. With as many beams as identifiers
     the result is exact. Log-probabilities are normalised over the V identifier tokens, not over the children.
     """
-    queries = len(first_logits_QV)
-    nodes_QM = torch.zeros(queries, 1, dtype=torch.long)
-    scores_QM = torch.zeros(queries, 1)
+    queries, device = len(first_logits_QV), first_logits_QV.device
+    nodes_QM = torch.zeros(queries, 1, dtype=torch.long, device=device)
+    scores_QM = torch.zeros(queries, 1, device=device)
     logits_QMV = first_logits_QV[:, None]
     for depth in range(trie.identifiers_NL.shape[1]):
         first_QM = trie.first_S1[nodes_QM]
@@ -41,7 +41,7 @@ def beam_search(first_logits_QV: Tensor, advance: Continue, trie: DeviceTrie, be
         ended_QM = trie.leaf_S[nodes_QM] != PAD
         if ended_QM.all():
             break
-        offset_C = torch.arange(max(int(count_QM.max()), 1))
+        offset_C = torch.arange(max(int(count_QM.max()), 1), device=device)
         valid_QMC = offset_C < count_QM[..., None]
         edge_QMC = torch.where(valid_QMC, first_QM[..., None] + offset_C, 0)
         token_QMC = trie.token_E[edge_QMC]

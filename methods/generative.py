@@ -35,10 +35,10 @@ class GenerativeRetriever(Retriever):
 
     def _load_parts(self) -> None:
         from avg.generator import load
-        from avg.precision import search_precision
+        from avg.precision import device, search_precision
         from baselines.clip import CLIP
 
-        self.towers, self.generator = CLIP(self.parts["encoder"]), load(self.parts["generator"])
+        self.towers, self.generator = CLIP(self.parts["encoder"]), load(self.parts["generator"]).to(device())
         self.precision = search_precision()
 
     def build(self, gallery: Gallery) -> None:
@@ -49,6 +49,7 @@ class GenerativeRetriever(Retriever):
         return dict(self._arrays)
 
     def use_index(self, arrays: Mapping[str, np.ndarray]) -> None:
+        from avg.precision import device
         from methods.beam import DeviceTrie
         from methods.trie import Trie
 
@@ -59,7 +60,7 @@ class GenerativeRetriever(Retriever):
         # the images of code c, in gallery order, are rows_X[start_C1[c] : start_C1[c + 1]]
         self._rows_X = arrays["rows_X"][order_X]
         self._start_C1 = np.r_[0, np.cumsum(np.bincount(code_X, minlength=len(trie.identifiers_NL)))]
-        self._trie = DeviceTrie(trie)
+        self._trie = DeviceTrie(trie, device())
 
     def encode(self, queries: Sequence[str]) -> CaptionBatch:
         return self.towers.text_states(queries)
@@ -73,7 +74,7 @@ class GenerativeRetriever(Retriever):
             source = self.generator.text_source(encoded)
             logits_QV, state = self.generator.start(source)
             found = beam_search(logits_QV, partial(self.generator.step, state), self._trie, knobs.beam)
-        return self.rank_codes(found[0].numpy(), found[1].float().numpy(), k)
+        return self.rank_codes(found[0].cpu().numpy(), found[1].float().cpu().numpy(), k)
 
     def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:
         """Returns the images of ranked codes: the best code of an image counts, images of one code or of equal scores are tied."""

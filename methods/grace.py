@@ -13,8 +13,9 @@ from pydantic import Field
 
 from avg.settings import GeneratorSettings, Settings
 from methods.data import Exposure, Gallery
-from methods.encoder import EncoderSettings, encoder_inputs, encoder_needs, encoder_stages
+from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
+from methods.generator import generator_needs, generator_stage
 from methods.needs import Need
 from methods.pseudo_queries import NEAREST, pseudo_query_stages
 from methods.stage import Stage
@@ -51,7 +52,7 @@ class GRACE(GenerativeRetriever):
     exposed_to_gallery = True
 
     def needs(self) -> list[Need]:
-        return encoder_needs(self.config.encoder)
+        return [*encoder_needs(self.config.encoder), *generator_needs(self.config.generator)]
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         config, stages = self.config, encoder_stages(self.config.encoder, data)
@@ -73,22 +74,16 @@ class GRACE(GenerativeRetriever):
             },
             {"data": data, "encoder": stages["encoder"], "features": stages["features"], **_of(queries, named)},
         )
-        generator = Stage(
-            "generator",
-            "methods.training:train",
-            {
-                "generator": {**config.generator.model_dump(mode="json"), "seed": config.seed},
-                "pictures_of": ["train", *exposure.images],
-                "learned": list(exposure.learned),
-                "selection": exposure.selection,
-            },
-            {
-                "data": data,
-                **encoder_inputs(stages, reads_states=not config.generator.backbone),
-                "codes": codes,
-                **_of(queries, exposure.learned),
-            },
-            version=2,
+        generator = generator_stage(
+            config.generator,
+            data,
+            stages,
+            codes,
+            pictures_of=["train", *exposure.images],
+            learned=exposure.learned,
+            selection=exposure.selection,
+            queries=_of(queries, exposure.learned),
+            seed=config.seed,
         )
         return {"encoder": stages["encoder"], "codes": codes, "generator": generator}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,14 @@ def note(split: str, *kinds: str) -> None:
     for reads in _recorders:
         for kind in kinds:
             (reads.selection if _selecting else reads.own)[kind].add(split)
+
+
+def absorb(found: Mapping[str, Mapping[str, Iterable[str]]]) -> None:
+    """Notes what another process, that works for this stage, recorded (`Reads.as_dict`)."""
+    for reads in _recorders:
+        for purpose, kinds in found.items():
+            for kind, splits in kinds.items():
+                getattr(reads, purpose)[kind].update(splits)
 
 
 @contextmanager

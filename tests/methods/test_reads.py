@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from methods.data import Dataset
-from methods.reads import SplitArrays, note, recording, selecting
+from methods.reads import SplitArrays, absorb, note, recording, selecting
 
 
 @pytest.fixture
@@ -75,6 +75,17 @@ def test_files_elsewhere_are_not_a_split_of_this_stage(folder, tmp_path_factory)
         np.load(elsewhere / "test.npz").close()
         (folder / "dataset.json").read_text()
     assert reads.as_dict() == {}
+
+
+def test_what_another_process_read_counts_as_read_here():
+    with recording({}) as there:
+        note("train", "captions")
+        with selecting():
+            note("val", "pictures")
+    with recording({}) as here:
+        absorb(json.loads(json.dumps(there.as_dict())))
+        note("test", "captions")
+    assert here.as_dict() == {"own": {"captions": ["train", "test"]}, "selection": {"pictures": ["val"]}}
 
 
 def test_splits_are_listed_in_their_usual_order():

@@ -1,0 +1,205 @@
+"""The generator on a transformers decoder, LLaMA above all: a caption is the prompt, its image's identifier what follows.
+
+B batch, T prompt tokens, W model width, V identifier tokens, L identifier length, M beams, D width of a picture vector.
+
+    <s> a carrot and a palm tree │ c_17 c_803 c_4 c_66      the vocabulary is extended by the V vokens; only their rows of the head count
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import avg.torchvision_schema  # noqa: F401  (before transformers)
+
+import torch
+from torch import Tensor, nn
+
+from avg.backbone import TEXT_TOKENS, open_backbone
+from avg.captions import CaptionBatch
+from avg.decoding import Source
+from avg.generator import BACKBONE, Generator, fitted_rows
+from avg.precision import autocast
+from avg.settings import GeneratorSettings
+
+ADAPTER = "adapter"
+SCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
+"""Settings of models that change what the head returns; such models are refused rather than scored wrongly."""
+
+
+@dataclass
+class Prompted:
+    """Where a batch of beams stands: keys and values of prompt and identifier so far, and which positions are no padding, each M times."""
+
+    cache: Any
+    mask_XS: Tensor
+    beams: int
+
+
+class DecoderOnlyGenerator(Generator):
+    """A checkpoint, or a new model of a configuration, with V rows more; trained whole, or by LoRA with its embeddings and head.
+
+    Prompts are padded on the left and positions counted from their first token, so that a batch scores as its captions one by one.
+
+    Args:
+        settings: `backbone` is a folder with `config.json`, tokenizer files and, for a checkpoint, weights. `lora_rank` > 0 puts LoRA on
+            the attention projections that peft names for the architecture, and leaves embeddings and head trainable (as AVG's release).
+        tokens: V.
+        vector_width: D.
+        codebook_VE: rows to start the vokens from, in embeddings and head; a random start where None (AVG's released LLaMA).
+        saved: whether the folder was written by `save`: its vocabulary ends with the V rows already, an adapter stands beside it.
+
+    Raises:
+        ValueError: if the folder holds no decoder or no tokenizer that transformers reads, or LoRA does not know its architecture.
+    """
+
+    def __init__(
+        self,
+        settings: GeneratorSettings,
+        *,
+        tokens: int,
+        vector_width: int,
+        codebook_VE: Tensor | None = None,
+        saved: bool = False,
+    ):
+        super().__init__()
+        folder = Path(settings.backbone)
+        model, self.tokenizer = self._opened(folder)
+        scaled = [name for name in SCALED_HEADS if getattr(model.config, name, None) not in (None, 1.0)]
+        if scaled:
+            raise ValueError(f"backbone {folder} changes its logits by {scaled[0]}, which this generator does not know")
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token  # any: what pads is masked
+        self.settings, self.tokens = settings, tokens
+        self.stored = {"vector_width": vector_width}
+        self.first = model.get_input_embeddings().num_embeddings - (tokens if saved else 0)
+        if not saved:
+            # mean_resizing would start the new rows near the mean of the old ones, which is neither a copy nor a random start
+            model.resize_token_embeddings(self.first + tokens, mean_resizing=False)
+        # what `model` holds is registered as a module; with LoRA that is peft's wrapper around it
+        self.model = self._adapted(model, folder.parent / ADAPTER if saved else None) if settings.lora_rank else model
+        self.from_picture = nn.Linear(vector_width, self.width * settings.prefix)
+        if codebook_VE is not None:
+            self.copy_codebook(codebook_VE)
+
+    def _opened(self, folder: Path) -> tuple[Any, Any]:
+        from transformers import AutoModelForCausalLM
+
+        return open_backbone(folder, AutoModelForCausalLM, "a decoder")
+
+    def _adapted(self, model: Any, adapter: Path | None) -> nn.Module:
+        from peft import LoraConfig, PeftModel, get_peft_model
+
+        settings = self.settings
+        config = LoraConfig(r=settings.lora_rank, lora_alpha=settings.lora_alpha, lora_dropout=settings.lora_dropout)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`")  # peft 0.21 asks by a name that transformers 5 deprecates
+            warnings.filterwarnings("ignore", "fan_in_fan_out is set to False")  # and turns GPT-2's transposed layers by itself
+            if adapter is not None:
+                return PeftModel.from_pretrained(model, adapter)
+            try:
+                adapted = get_peft_model(model, config)
+            except ValueError as error:
+                raise ValueError(f"backbone {settings.backbone}: no LoRA for {model.config.model_type}: {error}") from error
+        for table in (model.get_input_embeddings(), model.get_output_embeddings()):
+            table.weight.requires_grad_(True)
+        return adapted
+
+    @property
+    def language_model(self) -> Any:
+        """The transformers model, under peft's wrapper where there is one."""
+        return self.model.get_base_model() if self.settings.lora_rank else self.model  # type: ignore[operator]
+
+    @property
+    def decoder(self) -> nn.Module:  # type: ignore[override]
+        return self.language_model.base_model
+
+    @property
+    def width(self) -> int:
+        return self.language_model.get_input_embeddings().embedding_dim
+
+    @torch.no_grad()
+    def copy_codebook(self, codebook_VE: Tensor) -> None:
+        """Starts the vokens' rows from codebook rows, in each table scaled together to the spread of the model's own words."""
+        rows_VW = fitted_rows(codebook_VE, self.width)
+        for table in (self.language_model.get_input_embeddings().weight, self.language_model.get_output_embeddings().weight):
+            table[self.first :] = rows_VW / rows_VW.std() * table[: self.first].std()
+
+    def text_source(self, captions: CaptionBatch) -> Source:
+        words = self.tokenizer(list(captions.texts), padding=True, truncation=True, max_length=TEXT_TOKENS, return_tensors="pt")
+        states_BTW = self.language_model.get_input_embeddings()(words["input_ids"].to(self.device))
+        return Source(states_BTW, words["attention_mask"].bool().to(self.device))
+
+    def picture_source(self, vectors_BD: Tensor) -> Source:
+        unit_BD = nn.functional.normalize(vectors_BD.to(self.device), dim=-1) * vectors_BD.shape[-1] ** 0.5
+        states_BTW = self.from_picture(unit_BD).unflatten(-1, (self.settings.prefix, -1))
+        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool, device=self.device))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        return self.language_model.get_input_embeddings()(tokens + self.first)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        head = self.language_model.get_output_embeddings()
+        bias_V = None if head.bias is None else head.bias[self.first :].to(hidden.dtype)
+        return nn.functional.linear(hidden, head.weight[self.first :].to(hidden.dtype), bias_V).float()
+
+    def forward(self, source: Source, codes: Tensor) -> Tensor:
+        several, length = codes.ndim == 3, codes.shape[-1]
+        beams, codes_XL = codes.shape[1] if several else 1, codes.flatten(0, -2)
+        prompt_XTW = source.states_BTW.repeat_interleave(beams, 0)
+        mask_XT = source.mask_BT.repeat_interleave(beams, 0)
+        states_XSW = torch.cat([prompt_XTW, self.embed(codes_XL[:, :-1].clamp(min=0)).to(prompt_XTW.dtype)], 1)
+        mask_XS = torch.cat([mask_XT, mask_XT.new_ones(len(codes_XL), length - 1)], 1)
+        with autocast(self.device):
+            hidden_XSW = self._hidden(states_XSW, mask_XS, (mask_XS.cumsum(1) - 1).clamp(min=0), use_cache=False)
+            # what the prompt's last token says is the identifier's first
+            logits_XLV = self.logits(hidden_XSW[:, -length:])
+        return logits_XLV.unflatten(0, codes.shape[:-1])
+
+    def start(self, source: Source) -> tuple[Tensor, Prompted]:
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        positions_BT = (source.mask_BT.cumsum(1) - 1).clamp(min=0)
+        hidden_BTW = self._hidden(source.states_BTW, source.mask_BT, positions_BT, use_cache=True, past_key_values=cache)
+        return self.logits(hidden_BTW[:, -1]), Prompted(cache, source.mask_BT, 1)
+
+    def step(self, state: Prompted, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
+        rows_X = (torch.arange(len(parents_BM), device=parents_BM.device)[:, None] * state.beams + parents_BM).flatten()
+        # the prompt's keys move with the beams: a transformers cache holds one tensor of a layer's keys
+        state.cache.reorder_cache(rows_X)
+        state.mask_XS = torch.cat([state.mask_XS[rows_X], state.mask_XS.new_ones(len(rows_X), 1)], 1)
+        state.beams = parents_BM.shape[1]
+        positions_X1 = state.mask_XS.sum(1, keepdim=True) - 1
+        embeds_X1W = self.embed(tokens_BM.reshape(-1, 1))
+        hidden_X1W = self._hidden(embeds_X1W, state.mask_XS, positions_X1, use_cache=True, past_key_values=state.cache)
+        return self.logits(hidden_X1W[:, 0]).unflatten(0, parents_BM.shape)
+
+    def _hidden(self, states_BTW: Tensor, mask_BS: Tensor, positions_BT: Tensor, **cache: Any) -> Tensor:
+        decoder = self.decoder
+        # models that bias attention by distance (ALiBi) take no positions: the mask tells them
+        if "position_ids" in inspect.signature(decoder.forward).parameters:
+            cache["position_ids"] = positions_BT
+        return decoder(inputs_embeds=states_BTW, attention_mask=mask_BS.long(), **cache).last_hidden_state
+
+    def save(self, folder: Path) -> None:
+        """Writes model, tokenizer, adapter and projection, so that the folder needs the checkpoint that it came from no more.
+
+        With LoRA the whole model is written besides the adapter, in float32: 27 GB of LLaMA-2-7b.
+        """
+        super().save(folder)
+        model = self.language_model
+        weights = {
+            name.replace(".base_layer", ""): value.contiguous() for name, value in model.state_dict().items() if ".lora_" not in name
+        }
+        model.save_pretrained(folder / BACKBONE, state_dict=weights, save_peft_format=False)
+        self.tokenizer.save_pretrained(folder / BACKBONE)
+        if self.settings.lora_rank:
+            self.model.save_pretrained(folder / ADAPTER, save_embedding_layers=False)  # type: ignore[operator]
+
+    def own_weights(self) -> dict[str, Tensor]:
+        return {f"from_picture.{name}": value for name, value in self.from_picture.state_dict().items()}

