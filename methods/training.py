@@ -30,7 +30,8 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     """Stage: the generator, trained on train, its checkpoint chosen by R@1 on val; goes on from its own checkpoints under `UNFINISHED`.
 
     `config` holds the `generator` settings, `pictures_of`, the splits whose pictures are learned as sources, `learned`, those that are
-    learned with pseudo-queries, and `selection`, the split to choose by where that is not val. Writes the generator and every update's loss.
+    learned with pseudo-queries, and `selection`, the split to choose by where that is not val. Writes the generator and the
+    loss of every update.
     """
     processes = count(GeneratorSettings(**config["generator"]))
     if processes == 1:

@@ -144,7 +144,7 @@ def test_recomputed_activations_change_no_loss_and_adafactor_trains():
     for name, given in (("plain", {}), ("recomputed", {"recompute_activations": True}), ("adafactor", {"optimizer": "adafactor"})):
         trainer = _trainer(SETTINGS.model_copy(update={"epochs": 2, **given}))
         seen = []
-        layer = trainer.model.decoder.block[0].layer[2]
+        layer = trainer.model.decoder.block[0].layer[2].layer_norm
         layer.register_forward_hook(lambda layer, *_, seen=seen: seen.append(layer.training))
         trainer.train()
         losses[name], passes[name] = trainer.losses["generative"], sum(seen)
