@@ -6,8 +6,10 @@ Q queries, N images, U different pictures among them, K pairs, P positions and H
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
+import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -45,6 +47,7 @@ class RerankRetriever(Retriever):
 
     paradigm = "one-tower"
     matcher: Matcher
+    _remove: weakref.finalize | None = None
 
     @abstractmethod
     def _load_parts(self) -> None:
@@ -115,8 +118,12 @@ class RerankRetriever(Retriever):
                 f"the hidden states of {shape[0]:,} pictures take {size / 1e9:.1f} GB, and {tempfile.gettempdir()} has {free / 1e9:.1f} free: "
                 "set TMPDIR to a larger disk, or mode to itc"
             )
-        self._file = tempfile.NamedTemporaryFile(suffix=".states")
-        return np.memmap(self._file, dtype, "w+", shape=shape)
+        if self._remove is not None:
+            self._remove()  # a gallery that was indexed before
+        handle, path = tempfile.mkstemp(suffix=".states")
+        os.close(handle)
+        self._remove = weakref.finalize(self, os.unlink, path)
+        return np.memmap(path, dtype, "w+", shape=shape)
 
 
 def _different(pictures: Iterable[Image], first: dict[bytes, int], picture_N: list[int]) -> Iterator[Image]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +52,11 @@ class LavisBLIP:
         except OSError as error:
             self._log.close()
             raise ValueError(f"BLIP through LAVIS needs the environment of {python}: {error.strerror}; run `make lavis`") from error
-        message, _ = self._ask({"do": "load", "folder": str(folder), "precision": precision})
+        try:
+            message, _ = self._ask({"do": "load", "folder": str(folder), "precision": precision})
+        except ValueError:
+            self.close()
+            raise
         self.precision: str = message["precision"]
 
     def picture_batches(self, pictures: Iterable[Image], count: int, batch: int = 32) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -71,10 +77,11 @@ class LavisBLIP:
     def use_states(self, states_UPH: np.ndarray) -> None:
         """Takes the hidden states that `match_logits` reads: as a file that both processes map."""
         if not isinstance(states_UPH, np.memmap):
-            self._file = tempfile.NamedTemporaryFile(suffix=".states")
-            states_UPH.tofile(self._file)
-            self._file.flush()
-            states_UPH = np.memmap(self._file.name, states_UPH.dtype, "r", shape=states_UPH.shape)
+            handle, path = tempfile.mkstemp(suffix=".states")
+            weakref.finalize(self, os.unlink, path)
+            with open(handle, "wb") as file:
+                states_UPH.tofile(file)
+            states_UPH = np.memmap(path, states_UPH.dtype, "r", shape=states_UPH.shape)
         where = {"path": str(states_UPH.filename), "offset": states_UPH.offset}
         self._ask({"do": "use_states", **where, "dtype": states_UPH.dtype.str, "shape": states_UPH.shape})
 
@@ -88,18 +95,15 @@ class LavisBLIP:
 
     def close(self) -> None:
         """Ends the worker. Called when the object goes, too."""
-        if self._process.poll() is None:
-            for stream in (self._process.stdin, self._process.stdout):
-                assert stream is not None
-                try:
-                    stream.close()
-                except BrokenPipeError:
-                    continue
-            try:
-                self._process.wait(10)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            with suppress(BrokenPipeError):  # what is still to be written to a dead worker
+                stream.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._log.close()
 
     def __del__(self) -> None:
@@ -113,18 +117,18 @@ class LavisBLIP:
     def _ask(self, message: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None and stdout is not None
+        if stdin.closed:
+            raise ValueError("the LAVIS worker has ended")
         try:
             frames.write(stdin, message, arrays)
             answer = frames.read(stdout)
         except (BrokenPipeError, ValueError):
             answer = None
         if answer is None:
-            try:
-                code = self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                code = self._process.wait()
-            raise ValueError(f"the LAVIS worker ended with code {code} ({self._last_words()}); run `make lavis` to make its environment anew")
+            self._process.kill()  # it may have written nonsense and wait; one that has ended does not feel it
+            code, words = self._process.wait(), self._last_words()
+            self.close()
+            raise ValueError(f"the LAVIS worker ended with code {code} ({words}); run `make lavis` to make its environment anew")
         if "error" in answer[0]:
             raise ValueError(f"the LAVIS worker cannot {message['do']}: {answer[0]['error']}")
         return answer
