@@ -124,7 +124,7 @@ def pixel_batch(process: Any, pictures: Sequence[Image]) -> Tensor:
     return process(images=list(pictures), return_tensors="pt")["pixel_values"]
 
 
-def loaded(cls: Any, folder: Path) -> nn.Module:
+def loaded(cls: Any, folder: Path) -> Any:
     """Returns a model of transformers' BLIP family in inference mode, with every weight from the folder.
 
     Raises:

@@ -95,7 +95,7 @@ def original(path: Path) -> Any:
     from transformers import BlipConfig, BlipForImageTextRetrieval
 
     try:
-        stored = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        stored: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
         weights = to_transformers(stored.get("model", stored))
         model = BlipForImageTextRetrieval(BlipConfig(**shape_of(weights)))
     except Exception as error:  # torch.load and safetensors raise many kinds

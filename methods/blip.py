@@ -25,8 +25,8 @@ class BLIPSettings(Settings):
     """Which checkpoint, computed by which code, and how far the cross-encoder reads. Nothing is trained."""
 
     model: str = Field("", description="hub id or folder in transformers' format, or a file of BLIP's original code or of LAVIS")
-    backend: Literal["transformers", "lavis"] = Field("transformers", description="lavis: salesforce-lavis in the environment of `make lavis`")
-    mode: Literal["itc", "rerank", "exhaustive"] = Field("rerank", description="vectors alone; cross-encoder on the shortlist; on all images")
+    backend: Literal["transformers", "lavis"] = Field("transformers", description="lavis: in the environment of `make lavis`")
+    mode: Literal["itc", "rerank", "exhaustive"] = Field("rerank", description="vectors alone; cross-encoder on the shortlist or on all")
     precision: Literal["fast", "float32"] = Field("fast", description="of the towers; fast: bfloat16 where the hardware has it")
     enc_token: bool = Field(True, description="matched captions begin with [ENC], as in BLIP; transformers' own forward leaves [CLS]")
 

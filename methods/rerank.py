@@ -65,10 +65,11 @@ class RerankRetriever(Retriever):
     def build(self, gallery: Gallery) -> None:
         first: dict[bytes, int] = {}
         picture_N: list[int] = []
-        vectors, states_NPH = [], None
+        vectors: list[np.ndarray] = []
+        states_NPH: np.ndarray | None = None
         batches = self.matcher.picture_batches(_different(gallery.pictures, first, picture_N), len(gallery))
         for vectors_BD, states_BPH in batches:
-            start = sum(map(len, vectors))
+            start = sum(len(before) for before in vectors)
             vectors.append(vectors_BD)
             if self.mode == "itc":
                 continue
@@ -112,12 +113,11 @@ class RerankRetriever(Retriever):
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
         """Returns an array in a temporary file: 0.9 MB a picture of BLIP's is too much memory for a large gallery."""
-        size, free = int(np.prod(shape)) * dtype.itemsize, shutil.disk_usage(tempfile.gettempdir()).free
+        where, size = tempfile.gettempdir(), int(np.prod(shape)) * dtype.itemsize
+        free = shutil.disk_usage(where).free
         if size > free:
-            raise ValueError(
-                f"the hidden states of {shape[0]:,} pictures take {size / 1e9:.1f} GB, and {tempfile.gettempdir()} has {free / 1e9:.1f} free: "
-                "set TMPDIR to a larger disk, or mode to itc"
-            )
+            taken = f"the hidden states of {shape[0]:,} pictures take {size / 1e9:.1f} GB"
+            raise ValueError(f"{taken}, and {where} has {free / 1e9:.1f} free: set TMPDIR to a larger disk, or mode to itc")
         if self._remove is not None:
             self._remove()  # a gallery that was indexed before
         handle, path = tempfile.mkstemp(suffix=".states")

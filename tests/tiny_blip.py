@@ -10,7 +10,7 @@ import avg.torchvision_schema  # noqa: F401
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BlipConfig, BlipForConditionalGeneration, BlipForImageTextRetrieval
+from transformers import BlipConfig, BlipForImageTextRetrieval
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from baselines.blip_checkpoint import bert_tokenizer

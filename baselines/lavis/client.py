@@ -39,7 +39,7 @@ class LavisBLIP:
     """
 
     def __init__(self, folder: Path, python: Path, precision: str = "fast"):
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
         environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
         environment |= {"TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
         folder = Path(folder).resolve()

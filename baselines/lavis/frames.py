@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 KINDS = "biuf"  # booleans, integers, floats: an array of objects would have to be unpickled
 
 
-def write(stream: BinaryIO, message: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
+def write(stream: IO[bytes], message: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> None:
     """Sends a JSON-able message and named arrays of numbers."""
     given = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
     announced = [[name, array.dtype.str, array.shape] for name, array in given.items()]
@@ -24,7 +24,7 @@ def write(stream: BinaryIO, message: Mapping[str, Any], arrays: Mapping[str, np.
     stream.flush()
 
 
-def read(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+def read(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
     """Returns the next message and its arrays, or None where the stream has ended.
 
     Raises:

@@ -1,7 +1,8 @@
-"""BLIP's retrieval model through salesforce-lavis: answers requests on stdin until it is closed. Runs in the environment of `make lavis`.
+"""BLIP's retrieval model through salesforce-lavis: answers requests on stdin until it is closed.
 
-Nothing of this project is imported but two small files by their paths, since its other packages need newer libraries. The scoring is that of
-LAVIS's `compute_sim_matrix` (models/albef_models): ITC from `[CLS]`, ITM from `[ENC]`, index 1 of the matching head.
+Runs in the environment of `make lavis`. Nothing of this project is imported but three small files by their paths, since its other packages
+need newer libraries. The scoring is that of LAVIS's `compute_sim_matrix` (models/albef_models): ITC from `[CLS]`, ITM from `[ENC]`, index 1
+of the matching head.
 
 B pictures or captions, K pairs, T token positions, P patches and the class token, H width of a vision state, D width of the shared space.
 """
@@ -38,7 +39,7 @@ class Model:
     """LAVIS's `BlipITM`, with the operations that a re-ranker asks for.
 
     Args:
-        folder: as `baselines.blip_checkpoint.save_for_lavis` writes it. It is the working directory too: LAVIS looks there for its tokenizer.
+        folder: as `baselines.blip_checkpoint.save_for_lavis` writes it, and the working directory: LAVIS looks there for its tokenizer.
         precision: `fast` or `float32`, as in `baselines.blip.BLIP`.
     """
 

@@ -140,7 +140,9 @@ def test_eight_heads_in_the_text_tower_are_refused(tmp_path, monkeypatch):
 def test_names_of_weights_go_both_ways(folder):
     weights = load_file(folder / "model.safetensors")
     original = to_original(weights)
-    assert {"visual_encoder.pos_embed", "visual_encoder.blocks.1.attn.proj.bias", "visual_encoder.norm.weight", "itm_head.bias"} <= set(original)
+    assert {"visual_encoder.pos_embed", "visual_encoder.blocks.1.attn.proj.bias", "visual_encoder.norm.weight", "itm_head.bias"} <= set(
+        original
+    )
     assert not any("vision_model" in name or "layer_norm" in name for name in original)
     assert to_transformers(original).keys() == weights.keys()
 

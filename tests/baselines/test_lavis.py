@@ -96,7 +96,8 @@ def test_a_request_that_fails_is_named_and_the_worker_lives_on(lavis):
 def test_a_worker_that_ends_in_between_is_one_line_with_the_remedy(tmp_path):
     """It loads, and is gone when the next request comes."""
     python = tmp_path / "python"
-    python.write_text("""#!/bin/sh\nread line\necho '{"message": {"precision": "float32"}, "arrays": []}'\necho out of memory >&2\nexit 5\n""")
+    loaded = json.dumps({"message": {"precision": "float32"}, "arrays": []})
+    python.write_text(f"#!/bin/sh\nread line\necho '{loaded}'\necho out of memory >&2\nexit 5\n")
     python.chmod(0o755)
     worker = LavisBLIP(tmp_path, python)
     worker._process.wait()

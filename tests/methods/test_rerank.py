@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from methods.data import Gallery
-from methods.retriever import PAD, SearchKnobs
 from methods.rerank import RerankRetriever
+from methods.retriever import PAD, SearchKnobs
 
 
 class Table:
@@ -119,8 +119,7 @@ def test_the_index_goes_into_another_retriever():
 def test_a_shortlist_of_all_is_exhaustive_and_any_shortlist_agrees_with_brute_force(colours, k, shortlist):
     """Over every pair of scores with ties in both: the ranking is the sorted sum over the images that the shortlist reaches."""
     found, whole, exhaustive = (
-        ranked(built(colours, mode), k, width)
-        for mode, width in (("rerank", shortlist), ("rerank", len(colours)), ("exhaustive", 1))
+        ranked(built(colours, mode), k, width) for mode, width in (("rerank", shortlist), ("rerank", len(colours)), ("exhaustive", 1))
     )
     for one, other in zip(ranking_rows(whole), ranking_rows(exhaustive), strict=True):
         np.testing.assert_array_equal(one, other)
