@@ -170,7 +170,8 @@ def save_for_lavis(source: Path, out: Path) -> None:
     model = source_model(source)
     vision, text = model.config.vision_config, model.config.text_config
     size = vision.hidden_size, vision.num_hidden_layers
-    if size not in VIT or vision.patch_size != 16 or text.num_attention_heads != BLIP_HEADS:
+    is_vit = size in VIT and vision.patch_size == 16 and vision.intermediate_size == 4 * vision.hidden_size
+    if not is_vit or text.num_attention_heads != BLIP_HEADS:
         raise ValueError(f"{source}: LAVIS has BLIP with ViT-B/16 and ViT-L/16 alone, not with {size[1]} layers of width {size[0]}")
     med = {
         "architectures": ["BertModel"], "model_type": "bert", "hidden_act": text.hidden_act, "layer_norm_eps": text.layer_norm_eps,

@@ -16,6 +16,7 @@ from transformers.models.blip.image_processing_pil_blip import BlipImageProcesso
 from baselines.blip_checkpoint import bert_tokenizer
 
 TINY_VISION = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1}  # 64 a head, as in BLIP
+VIT_B = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072}
 TINY_TEXT = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 12}
 CAPTIONS = (
     "a cat",

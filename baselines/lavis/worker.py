@@ -143,7 +143,7 @@ def main() -> None:
                 frames.write(answers, {}, getattr(model, message["do"])(message, arrays))
         except Exception as error:
             traceback.print_exc()
-            frames.write(answers, {"error": f"{type(error).__name__}: {error}"})
+            frames.write(answers, {"error": f"{type(error).__name__}: {error}".splitlines()[0]})  # the rest is in the log
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from baselines.blip_text import prepared
 from baselines.lavis import frames
 from baselines.lavis.client import LavisBLIP
 from methods.needs import Need, resolve
-from tests.tiny_blip import CAPTIONS, noise, write_blip
+from tests.tiny_blip import CAPTIONS, VIT_B, noise, write_blip
 
 PICTURES = noise(4)
 
@@ -24,7 +24,7 @@ PICTURES = noise(4)
 def checkpoints(tmp_path_factory):
     """One set of random weights for both: LAVIS has ViT-B and ViT-L alone, so the vision tower is a whole ViT-B, of 48 pixels."""
     root = tmp_path_factory.mktemp("both")
-    source = write_blip(root / "source", size=48, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
+    source = write_blip(root / "source", size=48, **VIT_B)
     for name, save in (("transformers", save_for_transformers), ("lavis", save_for_lavis)):
         (root / name).mkdir()
         save(source, root / name)

@@ -18,7 +18,7 @@ from methods.data import Dataset, Gallery, Pictures
 from methods.needs import Need
 from methods.registry import create
 from methods.retriever import PAD, Ranking
-from tests.tiny_blip import write_blip
+from tests.tiny_blip import VIT_B, write_blip
 
 ROW = Row(key="blip", label="BLIP", method="blip", knobs={"shortlist": 6})
 
@@ -156,7 +156,7 @@ def test_settings_are_listed_on_the_command_line(capsys):
 @pytest.mark.slow
 def test_lavis_ranks_like_transformers(tmp_path_factory, store):
     """The whole path through the worker: stage, index, ranking of 50 captions."""
-    source = write_blip(tmp_path_factory.mktemp("vit"), size=32, hidden_size=768, num_hidden_layers=12, num_attention_heads=12)
+    source = write_blip(tmp_path_factory.mktemp("vit"), **VIT_B)
     rankings = []
     for backend in ("transformers", "lavis"):
         settings = {"model": str(source), "precision": "float32", "backend": backend}
