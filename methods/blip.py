@@ -10,6 +10,7 @@ from pydantic import Field
 
 from avg.settings import Settings
 from methods.data import Exposure
+from methods.lavis_list import LAVIS_MODELS
 from methods.needs import Need, identity, resolve
 from methods.rerank import RerankRetriever
 from methods.stage import Stage
@@ -17,14 +18,15 @@ from methods.stage import Stage
 LAVIS_ENVIRONMENT = Need("environment", "lavis")
 NO_MODEL = (
     "blip has no checkpoint: give one with --set blip.model=FOLDER_OR_ID, e.g. Salesforce/blip-itm-base-flickr "
-    "(`prefetch` with the same option downloads it), a folder in that format, or a .pth file of BLIP's original code or of LAVIS"
+    "(`prefetch` with the same option downloads it), a folder in that format, a .pth file of BLIP's original code, or a name of LAVIS's, "
+    "e.g. blip_retrieval/flickr"
 )
 
 
 class BLIPSettings(Settings):
     """Which checkpoint, computed by which code, and how far the cross-encoder reads. Nothing is trained."""
 
-    model: str = Field("", description="hub id or folder in transformers' format, or a file of BLIP's original code or of LAVIS")
+    model: str = Field("", description="hub id or folder in transformers' format, file of BLIP's original code, or LAVIS's MODEL/TYPE")
     backend: Literal["transformers", "lavis"] = Field("transformers", description="lavis: in the environment of `make lavis`")
     mode: Literal["itc", "rerank", "exhaustive"] = Field("rerank", description="vectors alone; cross-encoder on the shortlist or on all")
     precision: Literal["fast", "float32"] = Field("fast", description="of the towers; fast: bfloat16 where the hardware has it")
@@ -43,15 +45,18 @@ class BLIP(RerankRetriever):
 
     def needs(self) -> list[Need]:
         """Returns the checkpoint, if one is set, and LAVIS's environment where that computes."""
-        model = [Need.of_model(self.config.model)] if self.config.model else []
-        return model + ([LAVIS_ENVIRONMENT] if self.config.backend == "lavis" else [])
+        return ([self._need] if self.config.model else []) + ([LAVIS_ENVIRONMENT] if self.config.backend == "lavis" else [])
+
+    @property
+    def _need(self) -> Need:
+        return model_need(self.config.model)
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         if not self.config.model:
             raise ValueError(NO_MODEL)
         if self.config.backend == "lavis" and not self.config.enc_token:
             raise ValueError("blip.enc_token=false is transformers' way of matching; LAVIS always writes [ENC]")
-        what = {**self.config.model_dump(include={"model", "backend"}), "identity": identity(Need.of_model(self.config.model))}
+        what = {**self.config.model_dump(include={"model", "backend"}), "identity": identity(self._need)}
         return {"blip": Stage("blip", "methods.blip:prepare", what)}
 
     def _load_parts(self) -> None:
@@ -66,10 +71,19 @@ class BLIP(RerankRetriever):
         self.precision = self.matcher.precision
 
 
+def model_need(name: str) -> Need:
+    """Returns the need of a checkpoint: one of LAVIS's names, a hub id, a folder or a file.
+
+    Raises:
+        ValueError: if the name is none of these.
+    """
+    return Need("lavis", name) if name in LAVIS_MODELS else Need.of_model(name)
+
+
 def prepare(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: the checkpoint as its backend reads it, whole and checked. A fine-tuning stage would take its place as the part `blip`."""
     from baselines.blip_checkpoint import save_for_lavis, save_for_transformers
 
-    source = resolve(Need.of_model(config["model"]))
+    source = resolve(model_need(config["model"]))
     {"transformers": save_for_transformers, "lavis": save_for_lavis}[config["backend"]](source, out)
     return {"model": config["model"], "identity": config["identity"]}

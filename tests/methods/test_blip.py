@@ -5,17 +5,23 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import avg.torchvision_schema  # noqa: F401
+
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from baselines.blip_checkpoint import to_original
 from benchmarks import cells
 from benchmarks.cells import cell_stages, summary
 from benchmarks.datasets import data_stage
 from benchmarks.run import main
 from benchmarks.spec import RECALL, Row
 from benchmarks.stages import Store
+from methods.blip import prepare
 from methods.data import Dataset, Gallery, Pictures
-from methods.needs import Need
+from methods.needs import Need, identity
 from methods.registry import create
 from methods.retriever import PAD, Ranking
 from tests.tiny_blip import VIT_B, write_blip
@@ -146,6 +152,32 @@ def test_what_is_not_on_this_machine_is_needed(checkpoint, tmp_path, monkeypatch
     assert lavis.needs() == [Need("hub", "Salesforce/blip-itm-base-flickr"), Need("environment", "lavis")]
     with pytest.raises(ValueError, match="environment lavis: run `make lavis`"):
         lavis.use({"blip": tmp_path})
+
+
+@pytest.mark.parametrize("backend", ["transformers", pytest.param("lavis", marks=pytest.mark.slow)])
+def test_a_checkpoint_of_lavis_is_found_where_lavis_keeps_it(backend, tmp_path, monkeypatch):
+    """By LAVIS's name, in torch.hub's folder, with the momentum towers that it holds; either code base reads it."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    blip = create("blip", {"model": "blip_retrieval/flickr", "backend": backend})
+    need = Need("lavis", "blip_retrieval/flickr")
+    assert blip.needs()[0] == need
+    with pytest.raises(ValueError, match=r"not on this machine: LAVIS's checkpoint blip_retrieval/flickr: run `prefetch`"):
+        prepare({"model": "blip_retrieval/flickr", "backend": backend, "identity": ""}, {}, tmp_path)
+    source = write_blip(tmp_path / "source", **VIT_B)
+    weights = to_original(load_file(source / "model.safetensors"))
+    file = tmp_path / "torch" / "hub" / "checkpoints" / "blip_flickr_retrieval.pth"
+    file.parent.mkdir(parents=True)
+    torch.save({"model": {**weights, "temp": torch.tensor(0.05), "visual_encoder_m.norm.weight": torch.zeros(2)}}, file)
+    assert identity(need).startswith("sha256:")
+    (tmp_path / "out").mkdir()
+    prepare({"model": "blip_retrieval/flickr", "backend": backend, "identity": identity(need)}, {}, tmp_path / "out")
+    blip.use({"blip": tmp_path / "out"})
+    vectors = blip.encode(["a cat"])[1]
+    twin = create("blip", {"model": str(source)})
+    (tmp_path / "twin").mkdir()
+    prepare({"model": str(source), "backend": "transformers", "identity": ""}, {}, tmp_path / "twin")
+    twin.use({"blip": tmp_path / "twin"})
+    np.testing.assert_allclose(vectors, twin.encode(["a cat"])[1], atol=1e-2)  # towers in bfloat16 where the hardware has it
 
 
 def test_settings_are_listed_on_the_command_line(capsys):
