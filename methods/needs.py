@@ -32,9 +32,9 @@ class Need:
     """One thing that must be on this machine before a stage that uses it runs.
 
     Args:
-        kind: `hub` (a repository of the Hugging Face hub), `open_clip` (a checkpoint that open_clip knows by architecture and tag), `lavis`
-            (one that LAVIS knows as MODEL/TYPE), `file` (a file or folder of the user's) or `environment` (an environment of its own, made by
-            `make NAME`).
+        kind: `hub` (a repository of the Hugging Face hub), `open_clip` (a checkpoint that open_clip knows by architecture and tag),
+            `lavis` (one that LAVIS knows as MODEL/TYPE), `file` (a file or folder of the user's) or `environment` (an environment of its
+            own, made by `make NAME`).
         name: repository, architecture, path, or name of the environment.
         revision: of a repository: branch, tag or commit, `main` where empty; of `open_clip`: the pretrained tag.
         files: of a repository: what is wanted of it, as file name patterns of which one must be there; a whole model where empty.
@@ -60,13 +60,7 @@ class Need:
         return cls("hub", repository, revision)
 
     def __str__(self) -> str:
-        what = {
-            "hub": "model",
-            "open_clip": "open_clip model",
-            "lavis": "LAVIS's checkpoint",
-            "file": "file",
-            "environment": "environment",
-        }[self.kind]
+        what = {"hub": "model", "open_clip": "open_clip model", "lavis": "LAVIS's checkpoint"}.get(self.kind, self.kind)
         if self.kind == "hub" and self.files:
             what = "tokenizer" if self.files == TOKENIZER else self.files[0]
             what += " of"
