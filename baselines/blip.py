@@ -98,7 +98,7 @@ class BLIP:
     def _rows(self, rows_K: np.ndarray) -> Tensor:
         if isinstance(self._states, Tensor):
             return self._states[torch.from_numpy(rows_K).to(self.device)].float()
-        return torch.from_numpy(self._states[rows_K].astype(np.float32)).to(self.device)
+        return torch.from_numpy(np.asarray(self._states[rows_K])).to(self.device).float()
 
     def _tokens(self, captions: Sequence[str]) -> dict[str, Tensor]:
         texts = [prepared(caption) for caption in captions]

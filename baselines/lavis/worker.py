@@ -95,7 +95,7 @@ class Model:
         text.input_ids[:, 0] = self.model.tokenizer.enc_token_id
         logits = []
         for start in range(0, len(rows_K), PAIRS):
-            states_KPH = torch.from_numpy(self.states[rows_K[start : start + PAIRS]].astype(np.float32)).to(self.device)
+            states_KPH = torch.from_numpy(np.asarray(self.states[rows_K[start : start + PAIRS]])).to(self.device).float()
             with self.autocast():
                 hidden_KTH = self.model.text_encoder(
                     text.input_ids.repeat(len(states_KPH), 1),
