@@ -1,8 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help env install table1 test lint all clean
+.PHONY: help env install lavis lavisinstall table1 test lint all clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
+LAVIS := .venv-lavis
+LAVIS_PINS := baselines/lavis/requirements.txt baselines/lavis/without-dependencies.txt
 # What goes on to the command behind a target: make table1 ARGS="--tiny"
 ARGS ?=
 
@@ -23,10 +25,24 @@ install:
 	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@cat pyproject.toml constraints.txt > $(VENV)/.installed
 
+lavis:  ## make the environment of BLIP through salesforce-lavis in .venv-lavis (Python 3.11, about 2 GB)
+	@cat $(LAVIS_PINS) | cmp -s - $(LAVIS)/.installed || $(MAKE) --no-print-directory lavisinstall
+
+lavisinstall:
+	@for candidate in $(PYTHON) python3.11; do \
+	  if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; then \
+	    echo "making $(LAVIS) with $$candidate"; exec $$candidate -m venv --clear $(LAVIS); fi; \
+	done; \
+	echo "salesforce-lavis needs Python 3.11; if it is not on PATH: make PYTHON=/path/to/python3.11 lavis" >&2; exit 1
+	$(LAVIS)/bin/python -m pip install --disable-pip-version-check -c baselines/lavis/requirements.txt setuptools wheel
+	$(LAVIS)/bin/python -m pip install --disable-pip-version-check --no-build-isolation -r baselines/lavis/requirements.txt
+	$(LAVIS)/bin/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps -r baselines/lavis/without-dependencies.txt
+	@cat $(LAVIS_PINS) > $(LAVIS)/.installed
+
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
 
-test: env  ## all tests
+test: env lavis  ## all tests
 	@$(PY) -m pytest $(ARGS)
 
 lint: env  ## ruff and mypy
@@ -36,6 +52,6 @@ lint: env  ## ruff and mypy
 
 all: lint test table1  ## lint, test and table1
 
-clean:  ## remove the environment and what tools cached; the store (.vokenbench) and results/ stay
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean:  ## remove the environments and what tools cached; the store (.vokenbench) and results/ stay
+	rm -rf $(VENV) $(LAVIS) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find avg baselines methods benchmarks slurm tests -name __pycache__ -type d -prune -exec rm -rf {} +

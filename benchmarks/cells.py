@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from benchmarks.datasets import data_stage
+from benchmarks.datasets import data_stage, paper_dataset
 from benchmarks.protocol import exposure_for, protocol
 from benchmarks.spec import Column, Row
+from methods.archive import mapped
 from methods.data import Dataset, Exposure
 from methods.needs import Need
 from methods.registry import create, method_class
@@ -26,6 +27,7 @@ from methods.stage import Stage
 
 SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a row of tables, but no retriever
 BATCH = 128
+SHORTLIST = {"flickr30k": 128, "mscoco-5k": 256}  # BLIP's k_test (salesforce/BLIP, configs/retrieval_*.yaml)
 WARM_UP = 8  # queries before the clock runs: lazy initialisation is no cost of a query
 
 
@@ -70,6 +72,9 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         if retriever.paradigm == "generative":
             knobs = {"beam": rules.beam(row.method), **knobs}
             depth = min(k, knobs["beam"])
+        if retriever.shortlists:
+            knobs = {"shortlist": SHORTLIST[paper_dataset(dataset)], **knobs}
+            depth = min(k, knobs["shortlist"])
         settings, needs = retriever.config.model_dump(mode="json"), tuple(retriever.needs())
         what = {"method": row.method, "settings": settings, "split": split}
         inputs = {"data": data, **retriever.stages(data, exposure)}
@@ -109,8 +114,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     from tqdm import trange
 
     retriever = _fitted(config, inputs)
-    with np.load(inputs["index"] / "index.npz", allow_pickle=False) as arrays:
-        retriever.use_index(dict(arrays))
+    retriever.use_index(mapped(inputs["index"] / "index.npz"))
     split = Dataset(inputs["data"]).split(config["split"])
     k, knobs = config["k"], SearchKnobs(**config["knobs"])
     retriever.search(retriever.encode(split.captions[:WARM_UP]), k, knobs)

@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.cells import CellPlan
 from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
+from methods.lavis_list import fetch_lavis, lavis_folder
 from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, require, resolve
 from methods.open_clip_list import fetch_by_url, open_clip_source
 
@@ -49,7 +50,7 @@ def prefetch(wanted: Callable[[], Iterable[Need]], manifest: Path, say: Callable
     """
     stated = read_manifest(manifest)
     done: set[Need] = set()
-    while todo := [need for need in expanded(wanted()) if need.kind in ("hub", "open_clip") and need not in done]:
+    while todo := [need for need in expanded(wanted()) if need.kind in ("hub", "open_clip", "lavis") and need not in done]:
         for need in todo:
             entry = _entry_of(stated, need)
             say(f"{need} ...")
@@ -128,6 +129,9 @@ def _download(need: Need, commit: str) -> None:
         snapshot_download(
             repository, revision=commit or revision, allow_patterns=_patterns(need, commit or revision), cache_dir=hub_cache()
         )
+    elif need.kind == "lavis":
+        fetch_lavis(need.name)
+        return
     else:
         repository, names, url = open_clip_source(need.name, need.revision)
         revision = "main"
@@ -169,7 +173,7 @@ def _described(need: Need) -> dict[str, Any]:
         files = [file for file in files if file.name in need.files + TOKENIZER_PARTS]
     listed = [{"path": file.relative_to(folder).as_posix(), "bytes": file.stat().st_size, "sha256": _sha256(file)} for file in files]
     commit = folder.name if folder.parent.name == "snapshots" else ""
-    repository = need.name if need.kind == "hub" else open_clip_source(need.name, need.revision)[0]
+    repository = open_clip_source(need.name, need.revision)[0] if need.kind == "open_clip" else need.name
     entry = {"kind": need.kind, "name": need.name, "revision": need.revision, "repository": repository, "commit": commit, "files": listed}
     return {**entry, "of": list(need.files)} if need.files else entry
 
@@ -177,7 +181,7 @@ def _described(need: Need) -> dict[str, Any]:
 def _place(entry: Mapping[str, Any]) -> Path:
     if entry["commit"]:
         return hub_cache() / f"models--{entry['repository'].replace('/', '--')}" / "snapshots" / entry["commit"]
-    return Path("~/.cache/clip").expanduser()
+    return lavis_folder() if entry["kind"] == "lavis" else Path("~/.cache/clip").expanduser()
 
 
 def _sha256(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Published zero-shot R@1/5/10, text to image, of models whose weights are public: what a right installation measures.
+"""Published R@1/5/10, text to image, of models whose weights are public: what a right installation measures.
 
 open_clip's: `docs/openclip_retrieval_results.csv` of mlfoundations/open_clip, whose `openai` weights were run with QuickGELU, as here.
 BLIP's: the documentation of LAVIS; fine-tuned on each data set. The same weights move by up to 0.8 points between code bases.
@@ -18,3 +18,10 @@ OPEN_CLIP = {
     ("ViT-L-16-SigLIP-384", "webli"): {"flickr30k": (81.42, 95.36, 97.48), "mscoco-5k": (53.91, 76.57, 83.99)},
 }
 BLIP_BASE = {"flickr30k": (87.5, 97.6, 98.9), "mscoco-5k": (64.5, 86.0, 91.7)}
+BLIP_MODELS = {
+    # (code, data set): the same weights under the names that each code knows them by
+    ("transformers", "flickr30k"): "Salesforce/blip-itm-base-flickr",
+    ("transformers", "mscoco-5k"): "Salesforce/blip-itm-base-coco",
+    ("lavis", "flickr30k"): "blip_retrieval/flickr",
+    ("lavis", "mscoco-5k"): "blip_retrieval/coco",
+}

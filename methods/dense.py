@@ -36,15 +36,17 @@ class DenseRetriever(Retriever):
 
     def search(self, encoded: np.ndarray, k: int, knobs: SearchKnobs) -> Ranking:
         scores_QN = encoded.astype(np.float32) @ self.vectors_ND.T
-        kth_Q = np.partition(scores_QN, -min(k, len(self.ids_N)), axis=1)[:, -min(k, len(self.ids_N))]
-        rows = []
-        for scores_N, kth in zip(scores_QN, kth_Q, strict=True):
-            # all that ties with the k-th belongs to the last group
-            kept = np.flatnonzero(scores_N >= kth)
-            kept = kept[np.argsort(-scores_N[kept], kind="stable")]
-            scores = scores_N[kept]
-            rows.append((self.ids_N[kept], scores, np.cumsum(np.r_[False, np.diff(scores) != 0])))
-        return Ranking.from_rows(rows, k)
+        return Ranking.from_rows([best_first(self.ids_N, scores_N, k) for scores_N in scores_QN], k)
+
+
+def best_first(ids_N: np.ndarray, scores_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns ids, scores and tie groups of the k best images, as `Ranking.from_rows` takes them."""
+    k = min(k, len(ids_N))
+    # all that ties with the k-th belongs to the last group
+    kept = np.flatnonzero(scores_N >= np.partition(scores_N, -k)[-k])
+    kept = kept[np.argsort(-scores_N[kept], kind="stable")]
+    scores = scores_N[kept]
+    return ids_N[kept], scores, np.cumsum(np.r_[False, np.diff(scores) != 0])
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:

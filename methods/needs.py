@@ -15,6 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
+from methods.lavis_list import lavis_file
 from methods.open_clip_list import open_clip_source
 from methods.weights import contents_hash, damage
 
@@ -31,14 +32,15 @@ class Need:
     """One thing that must be on this machine before a stage that uses it runs.
 
     Args:
-        kind: `hub` (a repository of the Hugging Face hub), `open_clip` (a checkpoint that open_clip knows by architecture and tag), `file`
-            (a file or folder of the user's) or `environment` (an environment of its own, made by `make NAME`).
+        kind: `hub` (a repository of the Hugging Face hub), `open_clip` (a checkpoint that open_clip knows by architecture and tag),
+            `lavis` (one that LAVIS knows as MODEL/TYPE), `file` (a file or folder of the user's) or `environment` (an environment of its
+            own, made by `make NAME`).
         name: repository, architecture, path, or name of the environment.
         revision: of a repository: branch, tag or commit, `main` where empty; of `open_clip`: the pretrained tag.
         files: of a repository: what is wanted of it, as file name patterns of which one must be there; a whole model where empty.
     """
 
-    kind: Literal["hub", "open_clip", "file", "environment"]
+    kind: Literal["hub", "open_clip", "lavis", "file", "environment"]
     name: str
     revision: str = ""
     files: tuple[str, ...] = ()
@@ -58,7 +60,7 @@ class Need:
         return cls("hub", repository, revision)
 
     def __str__(self) -> str:
-        what = {"hub": "model", "open_clip": "open_clip model", "file": "file", "environment": "environment"}[self.kind]
+        what = {"hub": "model", "open_clip": "open_clip model", "lavis": "LAVIS's checkpoint"}.get(self.kind, self.kind)
         if self.kind == "hub" and self.files:
             what = "tokenizer" if self.files == TOKENIZER else self.files[0]
             what += " of"
@@ -89,7 +91,7 @@ def resolve(need: Need) -> Path:
     Raises:
         Missing: if it is not on this machine, or only in part.
     """
-    found = {"hub": _snapshot, "open_clip": _checkpoint, "file": _file, "environment": _interpreter}[need.kind](need)
+    found = {"hub": _snapshot, "open_clip": _checkpoint, "lavis": _lavis, "file": _file, "environment": _interpreter}[need.kind](need)
     if found is None:
         raise Missing([need])
     return found
@@ -162,6 +164,11 @@ def identity(need: Need) -> str:
 def _file(need: Need) -> Path | None:
     path = Path(need.name).expanduser()
     return path if path.exists() else None
+
+
+def _lavis(need: Need) -> Path | None:
+    path = lavis_file(need.name)
+    return path if path.is_file() else None
 
 
 def _interpreter(need: Need) -> Path | None:

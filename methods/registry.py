@@ -19,6 +19,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "grace-structured": ("methods.grace:GRACE", {"identifier": "structured"}),
     "grace-atomic": ("methods.grace_atomic:GRACEAtomic", {}),
     "clip": ("methods.clip:CLIP", {}),
+    "blip": ("methods.blip:BLIP", {}),
+    "blip-itc": ("methods.blip:BLIP", {"mode": "itc"}),
+    "blip-exhaustive": ("methods.blip:BLIP", {"mode": "exhaustive"}),
     "oracle": ("methods.reference:OracleRetriever", {}),
     "random": ("methods.reference:RandomRetriever", {}),
 }

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from avg.settings import Settings
+from methods.archive import mapped
 from methods.data import Exposure, Gallery
 from methods.needs import Need
 from methods.stage import Runner, Stage
@@ -142,6 +143,11 @@ class Retriever(ABC):
     def search(self, encoded: Any, k: int, knobs: SearchKnobs) -> Ranking:
         """Returns the k best images of each query, fewer where the method cannot rank so many."""
 
+    @property
+    def shortlists(self) -> bool:
+        """Whether a search reaches `SearchKnobs.shortlist` images only, and so R@k means nothing for a larger k."""
+        return False
+
     def needs(self) -> list[Need]:
         """Returns what this configuration needs that neither this project nor PyPI brings: models, files, environments."""
         return []
@@ -172,6 +178,5 @@ class Retriever(ABC):
         stored = json.loads((folder / "retriever.json").read_text())
         retriever = cls(cls.Config(**stored["config"]))
         retriever.use({part: folder / part for part in stored["parts"]})
-        with np.load(folder / "index.npz", allow_pickle=False) as arrays:
-            retriever.use_index(dict(arrays))
+        retriever.use_index(mapped(folder / "index.npz"))
         return retriever

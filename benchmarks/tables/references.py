@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.references import OPEN_CLIP
+from benchmarks.references import BLIP_BASE, BLIP_MODELS, OPEN_CLIP
 from benchmarks.spec import RECALL, Row, Table
 
 REFERENCES = Table(
     name="references",
-    caption="CLIP models as published, zero-shot: measured here beside the published values.",
+    caption="CLIP zero-shot and BLIP fine-tuned, as published: measured here beside the published values.",
     columns=RECALL,
     rows=tuple(
         Row(
@@ -18,9 +18,23 @@ REFERENCES = Table(
             kind="reference",
         )
         for name, tag in OPEN_CLIP
+    )
+    + tuple(
+        Row(
+            key=f"blip-base-{backend}-{dataset}",
+            label=f"BLIP ViT-B, fine-tuned, re-ranked through {backend}",
+            method="blip",
+            settings={"model": model, "backend": backend},
+            kind="reference",
+            only=dataset,
+        )
+        for (backend, dataset), model in BLIP_MODELS.items()
     ),
     reported={
-        dataset: {f"{name}-{tag}".lower().replace("_", "-"): values[dataset] for (name, tag), values in OPEN_CLIP.items()}
+        dataset: {
+            **{f"{name}-{tag}".lower().replace("_", "-"): values[dataset] for (name, tag), values in OPEN_CLIP.items()},
+            **{f"blip-base-{backend}-{of}": BLIP_BASE[dataset] for backend, of in BLIP_MODELS if of == dataset},
+        }
         for dataset in ("flickr30k", "mscoco-5k")
     },
 )
