@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import avg.torchvision_schema  # noqa: F401
 
 import numpy as np
@@ -24,8 +26,13 @@ def short():
 
 
 @pytest.fixture(scope="module")
-def captioner(tmp_path_factory):
-    return Captioner(write_blip(tmp_path_factory.mktemp("captioner"), BlipForConditionalGeneration))
+def folder(tmp_path_factory):
+    return write_blip(tmp_path_factory.mktemp("captioner"), BlipForConditionalGeneration)
+
+
+@pytest.fixture(scope="module")
+def captioner(folder):
+    return Captioner(folder)
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +92,18 @@ def test_numbers_belong_to_picture_seed_and_caption():
     assert np.array_equal(first, uniforms(PICTURES[0].copy(), 0, 0, 4))
     for other in (uniforms(PICTURES[1], 0, 0, 4), uniforms(PICTURES[0], 1, 0, 4), uniforms(PICTURES[0], 0, 1, 4)):
         assert not np.isclose(first, other).any()
+
+
+def test_pseudo_queries_are_its_captions(folder, captions, tmp_path):
+    """The seam to the stage that asks for them: by folder, in the order of the split."""
+    from methods.data import Dataset
+    from methods.pseudo_queries import _captioned
+
+    for number, picture in enumerate(PICTURES):
+        picture.save(tmp_path / f"{number}.png")
+    files = [f"{number}.png" for number in range(4)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"name": "four", "pictures": ".", "splits": {"test": {}}}))
+    table = {"image_ids": [4, 5, 6, 7], "files": files, "captions": [], "caption_image_ids": []}
+    (tmp_path / "test.json").write_text(json.dumps(table))
+    config = {"by": str(folder), "split": "test", "count": 2, "seed": 0}
+    assert _captioned(config, Dataset(tmp_path), np.array([4, 5, 6, 7])) == captions
