@@ -67,7 +67,8 @@ class OpenClipTowers(Towers):
 
     def picture_vectors(self, pixels_BCHW: Tensor) -> Tensor:
         # channels_last halves the time of depthwise convolutions on CPU
-        return self.model.encode_image(pixels_BCHW.contiguous(memory_format=torch.channels_last))
+        found = self.model.visual(pixels_BCHW.contiguous(memory_format=torch.channels_last))
+        return found[0] if isinstance(found, tuple) else found  # CoCa's tower gives its tokens too
 
     def picture_trunks(self, pixels_BCHW: Tensor) -> Tensor:
         """Returns what a timm vision tower hands to its projection head, (B, H)."""

@@ -115,9 +115,11 @@ def _epoch(clip: CLIP, split: Split, trained: list[nn.Parameter], optimizer, sch
 
 
 def recall(clip: CLIP, split: Split) -> float:
-    """Returns R@1 in percent of a split's captions among its pictures."""
-    images_ND = unit(clip.picture_feats(split.pictures, len(split.pictures)))
-    batches = [split.captions[first : first + TEXT_BATCH] for first in range(0, len(split.captions), TEXT_BATCH)]
-    texts_QD = unit(np.concatenate([clip.text_states(captions).vectors_BD.numpy() for captions in batches]))
-    hits = sum(int((text_D @ images_ND.T).argmax() == row) for text_D, row in zip(texts_QD, split.caption_rows_Q, strict=True))
+    """Returns R@1 in percent of a split's captions among its pictures; reads both to choose, not to learn."""
+    with selecting():
+        pictures, captions, rows_Q = split.pictures, split.captions, split.caption_rows_Q
+    images_ND = unit(clip.picture_feats(pictures, len(pictures)))
+    batches = [captions[first : first + TEXT_BATCH] for first in range(0, len(captions), TEXT_BATCH)]
+    texts_QD = unit(np.concatenate([clip.text_states(batch).vectors_BD.numpy() for batch in batches]))
+    hits = sum(int((text_D @ images_ND.T).argmax() == row) for text_D, row in zip(texts_QD, rows_Q, strict=True))
     return round(100 * hits / len(texts_QD), 2)

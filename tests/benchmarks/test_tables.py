@@ -39,6 +39,22 @@ def test_table1_reports_what_the_paper_prints():
         assert np.sum(np.array(numbers, dtype=np.float64), axis=0) == pytest.approx(sums)
 
 
+def test_references_report_what_open_clip_measured():
+    clip = [row.key for row in table("references").rows if row.method == "clip"]
+    expected = {"flickr30k": (551.56, 714.54, 750.10), "mscoco-5k": (325.23, 522.66, 598.85)}
+    for dataset, sums in expected.items():
+        assert np.sum([table("references").reported[dataset][key] for key in clip], axis=0) == pytest.approx(sums)
+
+
+def test_references_name_checkpoints_that_open_clip_knows():
+    from methods.named_model import named_needs
+
+    for row in table("references").rows:
+        if row.method == "clip":
+            (need,) = named_needs(**row.settings["encoder"])
+            assert need.kind == "open_clip"
+
+
 def test_the_ideal_matcher_is_a_row_of_the_scenes_only():
     row = table("table1").row("scene-facts")
     assert row.applies_to("openmoji-scenes-30k") and not row.applies_to("flickr30k")

@@ -10,6 +10,7 @@ from benchmarks.datasets import data_stage
 from methods import tuning
 from methods.data import Dataset
 from methods.encoder import EncoderSettings, encoder_stages
+from methods.reads import recording
 from methods.stage import UNFINISHED, run_in
 from methods.tuning import recall, tune
 from tests import checkpoints
@@ -58,6 +59,15 @@ def test_projections_alone_are_trained_where_so_set(native, data, tmp_path, monk
     report, after = tuned(native, data, tmp_path / "out", whole=False, tuning_epochs=1)
     assert changed(CLIP(native), after) == {"visual.proj", "text.text_projection", "logit_scale"}
     assert report["trained parameters"] == 64 * 32 * 2 + 1
+
+
+def test_val_is_read_to_choose_and_train_to_learn(native, data, tmp_path):
+    with recording({"start": native, "data": data}) as reads:
+        tuned(native, data, tmp_path / "out", tuning_epochs=1)
+    assert reads.as_dict() == {
+        "own": {"pictures": ["train"], "captions": ["train"]},
+        "selection": {"pictures": ["val"], "captions": ["val"]},
+    }
 
 
 def test_training_that_only_harms_gives_back_the_start(native, data, tmp_path, monkeypatch):
