@@ -9,7 +9,8 @@ from benchmarks.progress import Bar
 from benchmarks.stages import Store
 from methods.data import Dataset
 from methods.encoder import EncoderSettings, encoder_stages
-from methods.pseudo_queries import pseudo_query_stages
+from methods.needs import require
+from methods.pseudo_queries import captioner_needs, pseudo_query_stages
 
 
 def shown(dataset: str, store: Store, *, split: str, count: int, by: str, show: int, tiny: bool = False) -> str:
@@ -19,6 +20,7 @@ def shown(dataset: str, store: Store, *, split: str, count: int, by: str, show: 
         ValueError: if there is no such data set or split, or no such captioner.
         StageFailed: if a stage raised.
     """
+    require(captioner_needs(by))
     data = data_stage(dataset)
     stages = encoder_stages(EncoderSettings(**(EncoderSettings.tiny() if tiny else {})), data)
     folder = store.run(data)

@@ -104,7 +104,7 @@ OFFICIAL = Protocol(
         ("5,000, 100 and 5 epochs; rates, batches, schedules", "length and size of training are those of the quick default throughout"),
         ("CLIP ViT-L/14-336, MLP 768-1024-512-768, T5-base with dropout 0.2", "models and widths are the data set's defaults throughout"),
         ("an end token in Eq. 9's score", "codes have one length here and end without one"),
-        ("a captioner for the pseudo-queries", "nearest training captions need none; `--set avg.pseudo_queries_by=FOLDER` takes one"),
+        ("a captioner for the pseudo-queries", "nearest training captions need none; `--set avg.pseudo_queries_by=MODEL` takes one"),
         (
             "queries without a readable answer leave the denominator (GRACE)",
             "a scoring fault: they count as misses, and are counted",

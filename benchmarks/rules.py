@@ -41,7 +41,7 @@ def explain_protocol(name: str | None) -> None:
 @five_captions_option
 @click.option("--split", default="test", show_default=True, help="Whose pictures.")
 @click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many are made for each picture.")
-@click.option("--by", default="nearest", show_default=True, help="Nearest training captions, or the folder of a captioning model.")
+@click.option("--by", default="nearest", show_default=True, help="Nearest training captions, or a captioning model.")
 @click.option("--show", type=click.IntRange(min=0), default=3, show_default=True, help="Pictures to print them for.")
 @tiny_option
 @store_option

@@ -13,7 +13,7 @@ from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
 from methods.generator import generator_needs, generator_stage
 from methods.needs import Need
-from methods.pseudo_queries import NEAREST, pseudo_query_stages
+from methods.pseudo_queries import NEAREST, captioner_needs, pseudo_query_stages
 from methods.stage import Stage
 
 
@@ -24,7 +24,7 @@ class TokenizedSettings(Settings):
     tokenizer: TokenizerSettings = TokenizerSettings()
     generator: GeneratorSettings = GeneratorSettings()
     pseudo_queries: int = Field(5, gt=0, description="made-up captions of an exposed picture, where the protocol trains on them")
-    pseudo_queries_by: str = Field(NEAREST, description="nearest training captions in CLIP space, or the folder of a captioning model")
+    pseudo_queries_by: str = Field(NEAREST, description="nearest: training captions in CLIP space; else a captioning model")
     seed: int = 0
 
     @classmethod
@@ -39,7 +39,8 @@ class TokenizedRetriever(GenerativeRetriever):
     config: TokenizedSettings
 
     def needs(self) -> list[Need]:
-        return [*encoder_needs(self.config.encoder), *generator_needs(self.config.generator)]
+        config = self.config
+        return [*encoder_needs(config.encoder), *generator_needs(config.generator), *captioner_needs(config.pseudo_queries_by)]
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         config, seed, stages = self.config, self.config.seed, encoder_stages(self.config.encoder, data)

@@ -17,7 +17,7 @@ from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
 from methods.generative import GenerativeRetriever
 from methods.generator import generator_needs, generator_stage
 from methods.needs import Need
-from methods.pseudo_queries import NEAREST, pseudo_query_stages
+from methods.pseudo_queries import NEAREST, captioner_needs, pseudo_query_stages
 from methods.stage import Stage
 
 GENERATOR = GeneratorSettings(discriminative="none", copy_codebook=False)
@@ -32,7 +32,7 @@ class GRACESettings(Settings):
     branches: int = Field(30, gt=1, description="k of the hierarchical k-means")
     leaf: int = Field(30, gt=1, description="images of a cluster that is enumerated rather than divided")
     pseudo_queries: int = Field(5, gt=0, description="made-up captions of an image, as semantic identifiers or to be trained on")
-    pseudo_queries_by: str = Field(NEAREST, description="nearest training captions in CLIP space, or the folder of a captioning model")
+    pseudo_queries_by: str = Field(NEAREST, description="nearest: training captions in CLIP space; else a captioning model")
     seed: int = 0
 
     @classmethod
@@ -52,7 +52,8 @@ class GRACE(GenerativeRetriever):
     exposed_to_gallery = True
 
     def needs(self) -> list[Need]:
-        return [*encoder_needs(self.config.encoder), *generator_needs(self.config.generator)]
+        config = self.config
+        return [*encoder_needs(config.encoder), *generator_needs(config.generator), *captioner_needs(config.pseudo_queries_by)]
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         config, stages = self.config, encoder_stages(self.config.encoder, data)

@@ -2,13 +2,12 @@
 
 N pictures, Q captions of train, P pseudo-queries, D width, T tokens, H width of a token state.
 
-By default they are training captions: those nearest to the picture in CLIP space, which needs no further model. Any captioner can stand
-in their place: `baselines.captioner.captions(folder, pictures, count, n, seed)`.
+By default they are training captions: those nearest to the picture in CLIP space, which needs no further model. A captioning model can
+stand in their place (`baselines/captioner.py`).
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 
 from methods.data import Dataset
 from methods.dense import unit
+from methods.needs import Need, identity, resolve
 from methods.reads import SplitArrays, note
 from methods.stage import Stage
 
@@ -66,10 +66,10 @@ def pseudo_query_stages(
     Args:
         stages: with `encoder` and `features`.
         count: how many for each picture.
-        by: `nearest`, or the folder of a captioning model.
+        by: `nearest`, or a captioning model, a folder or a name on the hub.
         seed: of a captioner; the nearest captions are the same for all seeds.
     """
-    drawn = {} if by == NEAREST else {"seed": seed}
+    drawn = {"seed": seed, "identity": [identity(need) for need in captioner_needs(by)]} if by != NEAREST else {}
     inputs = {"data": data, "encoder": stages["encoder"], "features": stages["features"]}
     return {
         f"pseudo-queries {split}": Stage(
@@ -77,6 +77,15 @@ def pseudo_query_stages(
         )
         for split in splits
     }
+
+
+def captioner_needs(by: str) -> list[Need]:
+    """Returns what must be on this machine for pseudo-queries: nothing for the nearest captions, else the captioning model.
+
+    Raises:
+        ValueError: if the name is neither a folder nor a model's name.
+    """
+    return [] if by == NEAREST else [Need.of_model(by)]
 
 
 def loaded(inputs: Mapping[str, Path], splits: Sequence[str]) -> list[PseudoQueries]:
@@ -133,14 +142,11 @@ def nearest_captions(images_ND: np.ndarray, texts_QD: np.ndarray, captions: Sequ
 
 
 def _captioned(config: Mapping[str, Any], data: Dataset, image_ids_N: np.ndarray) -> list[list[str]]:
-    folder = Path(config["by"])
-    if not folder.is_dir():
-        raise ValueError(f"pseudo_queries_by = {config['by']!r} is no folder of a captioning model: give one, or `{NEAREST}`")
-    try:
-        captioner = importlib.import_module("baselines.captioner")
-    except ImportError as error:
-        raise ValueError(f"pseudo_queries_by = {config['by']!r}: no captioner is installed ({error}); use `{NEAREST}`") from error
+    """Returns for each picture what a captioner draws, in different words."""
+    from baselines.captioner import Captioner
+
     split = data.split(config["split"])
     assert np.array_equal(split.image_ids_N, image_ids_N), "features and data are of the same pictures in the same order"
-    made = captioner.captions(folder, split.pictures, len(image_ids_N), config["count"], config["seed"])
+    (need,) = captioner_needs(config["by"])
+    made = Captioner(resolve(need)).captions(split.pictures, len(image_ids_N), config["count"], config["seed"])
     return [list(dict.fromkeys(texts)) for texts in made]

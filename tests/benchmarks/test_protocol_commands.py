@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import avg.torchvision_schema  # noqa: F401
+
 import pytest
 
 from benchmarks.comparison import MEASURED, SHOWN
@@ -93,3 +95,22 @@ def test_pseudo_queries_are_shown_beside_the_true_captions(measured):
     made = {line[10:] for line in done.stdout.splitlines() if line.startswith("    made  ")}
     data = next((measured / "store" / "data").glob("*/train.json"))
     assert made <= set(json.loads(data.read_text())["captions"])
+
+
+@pytest.mark.slow
+def test_a_captioning_model_makes_pseudo_queries_that_avg_is_trained_on(measured):
+    from transformers import BlipForConditionalGeneration
+
+    from tests.tiny_blip import write_blip
+
+    folder = write_blip(measured / "captioner", BlipForConditionalGeneration)
+    done = run(measured, "pseudo-queries", "--tiny", "--by", str(folder), "--count", "1")
+    assert done.returncode == 0, done.stderr
+    assert f"80 pseudo-queries for 80 pictures, by {folder}" in done.stdout
+    chosen = ("--set", f"avg.pseudo_queries_by={folder}", "--set", "avg.pseudo_queries=1")
+    done = run(measured, "table1", "--tiny", "--rows", "avg", "--protocol", "official", *chosen)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("pseudo-queries")] == ["cached"]
+    done = run(measured, "pseudo-queries", "--tiny", "--by", str(measured / "nowhere"))
+    assert done.returncode == 2
+    assert "not on this machine: file " in done.stderr

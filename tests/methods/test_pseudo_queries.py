@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import sys
-import types
-
 import numpy as np
 import pytest
 
 from methods.dense import unit
-from methods.pseudo_queries import make, nearest_captions, pseudo_query_stages
+from methods.pseudo_queries import captioner_needs, make, nearest_captions, pseudo_query_stages
+from methods.registry import create
 from methods.stage import Stage
 
 
@@ -29,7 +27,7 @@ def test_it_looks_further_where_many_captions_are_the_same_words():
     assert nearest_captions(np.array([[1.0, 0.0]], np.float32), texts[:50], captions[:50], 3) == [["the same"]], "there are no others"
 
 
-def test_one_stage_serves_all_seeds_and_methods_but_a_captioners_draws():
+def test_one_stage_serves_all_seeds_and_methods_but_a_captioners_draws(tmp_path):
     data = Stage("data", "m:data", {})
     stages = {"encoder": Stage("encoder", "m:encoder", {}), "features": Stage("features", "m:features", {})}
 
@@ -38,19 +36,20 @@ def test_one_stage_serves_all_seeds_and_methods_but_a_captioners_draws():
         return stage.key
 
     assert key("nearest", 0) == key("nearest", 1)
-    assert len({key("nearest", 0), key("/model", 0), key("/model", 1)}) == 3
+    (tmp_path / "config.json").write_text("{}")
+    model = str(tmp_path)
+    assert len({key("nearest", 0), key(model, 0), key(model, 1)}) == 3
+    before = key(model, 0)
+    (tmp_path / "config.json").write_text('{"other": 1}')
+    assert key(model, 0) != before, "another model in the same folder"
 
 
-def test_a_captioner_that_is_not_there_is_named(tmp_path, monkeypatch):
-    (tmp_path / "dataset.json").write_text('{"name": "one", "pictures": ".", "splits": {"test": {}}}')
-    np.savez(tmp_path / "test.npz", images_ND=np.ones((1, 2)), image_ids_N=np.array([7]))
-    inputs = {"data": tmp_path, "features": tmp_path}
-    config = {"split": "test", "count": 2, "seed": 0}
-    with pytest.raises(ValueError, match=r"pseudo_queries_by = 'nowhere' is no folder of a captioning model: give one, or `nearest`"):
-        make({**config, "by": "nowhere"}, inputs, tmp_path)
-    monkeypatch.setitem(sys.modules, "baselines.captioner", None)
-    with pytest.raises(ValueError, match="no captioner is installed"):
-        make({**config, "by": str(tmp_path)}, inputs, tmp_path)
+def test_a_captioner_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="'no where' is neither a file or folder nor a model's name on the hub"):
+        captioner_needs("no where")
+    assert captioner_needs("nearest") == []
+    assert [need.kind for need in captioner_needs(str(tmp_path))] == ["file"]
+    assert create("avg", {"pseudo_queries_by": str(tmp_path)}).needs() == captioner_needs(str(tmp_path))
 
 
 def test_a_captioner_is_asked_for_the_split_in_order(tmp_path, monkeypatch):
@@ -60,17 +59,21 @@ def test_a_captioner_is_asked_for_the_split_in_order(tmp_path, monkeypatch):
     np.savez(tmp_path / "test.npz", images_ND=np.ones((2, 2)), image_ids_N=np.array([7, 8]))
     asked = []
 
-    def captions(folder, pictures, count, n, seed):
-        asked.append((folder, pictures.files, count, n, seed))
-        return [["a", "a"], ["b", "c"]]
+    class Captioner:
+        def __init__(self, folder):
+            asked.append(folder)
+
+        def captions(self, pictures, count, n, seed):
+            asked.append((pictures.files, count, n, seed))
+            return [["a", "a"], ["b", "c"]]
 
     def pack_states(clip, captions):
         raise InterruptedError(captions)
 
-    monkeypatch.setitem(sys.modules, "baselines.captioner", types.SimpleNamespace(captions=captions))
+    monkeypatch.setattr("baselines.captioner.Captioner", Captioner)
     monkeypatch.setattr("baselines.clip.CLIP", lambda folder: None)
     monkeypatch.setattr("methods.features.pack_states", pack_states)
     inputs = {"data": tmp_path, "features": tmp_path, "encoder": tmp_path}
     with pytest.raises(InterruptedError, match=r"\['a', 'b', 'c'\]"):
         make({"split": "test", "count": 2, "seed": 3, "by": str(tmp_path)}, inputs, tmp_path)
-    assert asked == [(tmp_path, ("7.png", "8.png"), 2, 2, 3)]
+    assert asked == [tmp_path, (("7.png", "8.png"), 2, 2, 3)]
