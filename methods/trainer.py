@@ -88,6 +88,11 @@ class Trainer:
 
     def train(self) -> None:
         """Runs what the settings ask for, from the newest checkpoint on where there is one, and leaves the best weights in the model."""
+        if sharded(self.accelerator):
+            # buffers of the first pass serve all later ones, and a search's, in inference mode, would forbid training
+            with torch.no_grad():
+                first = Batch(torch.zeros(1, dtype=torch.long), self.train_split.codes_XL[:1])
+                self.whole.eval()(partial(self.objective.generative, first))
         self.checkpoints.restore()
         if self.stage == "generative":
             self.generative()
