@@ -42,8 +42,8 @@ lavisinstall:
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
 
-test: env lavis  ## all tests
-	@$(PY) -m pytest $(ARGS)
+test: env lavis  ## all tests, one worker a core
+	@$(PY) -m pytest -n auto $(ARGS)
 
 lint: env  ## ruff and mypy
 	@$(PY) -m ruff check .

@@ -28,6 +28,7 @@ from methods.stage import Stage
 SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a row of tables, but no retriever
 BATCH = 128
 SHORTLIST = {"flickr30k": 128, "mscoco-5k": 256}  # BLIP's k_test (salesforce/BLIP, configs/retrieval_*.yaml)
+FITTED = ("encoder", "tokenizer", "codes", "language-model", "generator")  # whose reports say how fitting went
 WARM_UP = 8  # queries before the clock runs: lazy initialisation is no cost of a query
 
 
@@ -183,6 +184,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "exposure": plan.exposure.label,
         **_selection(behind),
         "precision": report.get("precision", "float64"),
+        "generator": next((stage["report"].get("model") for label, stage in behind.items() if label == "generator"), None),
         "images": len(split.image_ids_N),
         "queries": len(split.captions),
         "metrics": metrics_of(found, columns, rng, rule),
@@ -190,6 +192,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "peak_memory_bytes": max(stage["peak_memory_bytes"] for stage in behind.values()),
         "encode_seconds": report.get("encode_seconds"),
         "search_seconds": report.get("search_seconds"),
+        "fitted": {label: stage["report"] for label, stage in behind.items() if label in FITTED},
         "seconds": {label: stage["seconds"] for label, stage in behind.items()},
         **reads_behind(plan, record),
         "unanswered": report.get("unanswered"),

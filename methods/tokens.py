@@ -13,6 +13,7 @@ import numpy as np
 
 from avg.settings import TokenizerSettings
 from avg.tokenizer import Tokenizer, train_tokenizer
+from methods.dense import unit
 from methods.pseudo_queries import loaded
 from methods.reads import SplitArrays, selecting
 
@@ -37,10 +38,12 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
 def codes(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: codes of all pictures that the generator learns or is chosen by, with the rows to copy into it.
 
-    `config` holds `splits`, those that are learned, and `selection`.
+    `config` holds `splits`, those that are learned, and `selection`. The report says what is lost by quantising: R@1 of the split of
+    selection with its pictures' vectors, and with the vectors that their codes decode to, which is a ceiling of any generator of codes.
     """
     tokenizer = Tokenizer.load(inputs["tokenizer"])
-    found, ids, report = [], [], {}
+    found, ids = [], []
+    report: dict[str, dict[str, float]] = {}
 
     def add(split: str) -> None:
         stored = SplitArrays(inputs["features"], split)
@@ -51,12 +54,25 @@ def codes(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
 
     for split in config["splits"]:
         add(split)
-    if config["selection"] not in config["splits"]:
-        with selecting():
+    with selecting():
+        if config["selection"] not in config["splits"]:
             add(config["selection"])
+        stored = SplitArrays(inputs["features"], config["selection"])
+        texts_QD, rows_Q, images_ND = stored["texts_QD"], stored["caption_rows_Q"], stored["images_ND"]
+        report[config["selection"]] |= {
+            "R@1 of vectors": dense_recall(texts_QD, images_ND, rows_Q),
+            "R@1 of decoded codes": dense_recall(texts_QD, tokenizer.rebuild(images_ND), rows_Q),
+        }
     rows_VE = tokenizer.codebooks().reshape(-1, tokenizer.settings.code_width)
     np.savez(out / "codes.npz", codes_XL=np.concatenate(found), image_ids_X=np.concatenate(ids), codebook_VE=rows_VE)
     return report
+
+
+def dense_recall(texts_QD: np.ndarray, images_ND: np.ndarray, rows_Q: np.ndarray) -> float:
+    """Returns R@1 in percent by cosine; images that tie with the best, those of one code, share the hit."""
+    scores_QN = unit(texts_QD) @ unit(images_ND).T
+    best_QN = scores_QN >= scores_QN.max(1, keepdims=True)
+    return round(float((best_QN[np.arange(len(rows_Q)), rows_Q] / best_QN.sum(1)).mean()) * 100, 2)
 
 
 def flat_codes(tokenizer: Tokenizer, images_ND: np.ndarray) -> np.ndarray:

@@ -74,7 +74,7 @@ def test_help_answers_without_heavy_imports(tmp_path):
             ["table1", "--tiny", "--rows", "random", "--store", "file/store"],
             "file/store (Not a directory): name another folder with --store",
         ),
-        (["render", "--from-committed"], "results holds no tables (table1): measure one first"),
+        (["render", "--from-committed"], "results holds no tables (table1, references): measure one first"),
         (["data", "--dataset", "flickr"], "unknown data set 'flickr'"),
         (["data", "--dataset", "openmoji-scenes,openmoji-scenes-tiny", "--contact-sheet", "x.png"], "--contact-sheet shows one data set"),
         (["methods", "avgg"], "unknown method 'avgg': did you mean avg?"),
