@@ -22,15 +22,15 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "write", "options", "queries"),
+    ("name", "write", "queries", "protocol", "told"),
     [
-        ("flickr30k", lambda root: write_flickr30k(root, (120, 20, 24)), [], 120),
-        ("mscoco-5k", lambda root: write_coco(root, (80, 40, 20, 24), six=3), [], 123),
+        ("flickr30k", lambda root: write_flickr30k(root, (120, 20, 24)), 120, "paper", "selection on val, beam 40"),
+        ("mscoco-5k", lambda root: write_coco(root, (80, 40, 20, 24), six=3), 123, "official", "selection on test"),
     ],
 )
-def test_table_1_on_a_tree(tmp_path, name, write, options, queries):
+def test_table_1_on_a_tree(tmp_path, name, write, queries, protocol, told):
     write(tmp_path / "root")
-    done = run(tmp_path, "table1", "--dataset", name, "--data-root", "root", "--tiny", "--rows", ROWS, "--results", "results", *options)
+    done = run(tmp_path, "table1", "--dataset", name, "--data-root", "root", "--tiny", "--rows", ROWS, "--results", "results")
     assert done.returncode == 0, done.stderr
     assert f"remembered in {tmp_path}/roots.toml: {name} lies in {tmp_path}/root" in done.stderr
     assert f"{name}, test split (24 images, {queries} queries)" in done.stdout
@@ -45,6 +45,11 @@ def test_table_1_on_a_tree(tmp_path, name, write, options, queries):
 
     again = run(tmp_path, "table1", "--dataset", name, "--tiny", "--rows", ROWS, "--dry-run")
     assert again.stdout.startswith("0 stages of 3 cells are missing"), "the root is remembered, and nothing is made twice"
+
+    other = run(tmp_path, "table1", "--dataset", name, "--tiny", "--rows", "avg,clip", "--protocol", protocol, "--results", "results")
+    assert other.returncode == 0, other.stderr
+    assert f"protocol {protocol}, {told}" in other.stdout
+    assert (tmp_path / "results" / f"{name}@{protocol}" / "table1.md").is_file()
 
 
 def test_a_cut_to_five_captions_has_a_folder_of_its_own(tmp_path):
