@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,14 @@ class Settings(BaseModel):
     """A configuration: frozen, keyword-only; an unknown key or an impossible value raises and is named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    HOW: ClassVar[frozenset[str]] = frozenset()
+    """Fields that say how something is computed and not what: no part of a stage's key."""
+
+    def meaning(self) -> dict[str, Any]:
+        """Returns what a result depends on, JSON-able: every field but those of `HOW`, its own and its parts'."""
+        stated = self.model_dump(mode="json", exclude=set(self.HOW))
+        parts = {name: value.meaning() for name, value in self if isinstance(value, Settings)}
+        return {**stated, **parts}
 
     @classmethod
     def tiny(cls) -> dict[str, Any]:
@@ -58,6 +66,8 @@ class TokenizerSettings(Settings):
 
 class GeneratorSettings(Settings):
     """The token-to-voken model, Eq. 7-10, and its training."""
+
+    HOW: ClassVar[frozenset[str]] = frozenset({"micro_batch", "recompute_activations", "processes", "sharding", "checkpoint_minutes"})
 
     backbone: str = Field(
         "",

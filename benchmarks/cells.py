@@ -77,7 +77,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
             knobs = {"shortlist": SHORTLIST[paper_dataset(dataset)], **knobs}
             depth = min(k, knobs["shortlist"])
         settings, needs = retriever.config.model_dump(mode="json"), tuple(retriever.needs())
-        what = {"method": row.method, "settings": settings, "split": split}
+        what = {"method": row.method, "settings": retriever.config.meaning(), "split": split}
         inputs = {"data": data, **retriever.stages(data, exposure)}
         index = Stage("index", "benchmarks.cells:build_index", what, inputs, version=retriever.version)
         searched = {**what, "k": k, "knobs": knobs}

@@ -165,6 +165,7 @@ class Store:
                 "function": stage.function,
                 "version": stage.version,
                 "config": dict(stage.config),
+                "how": dict(stage.how),
                 "inputs": {name: before.key for name, before in stage.inputs.items()},
                 "report": report,
                 "reads": reads.as_dict(),

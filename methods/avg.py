@@ -49,7 +49,7 @@ class TokenizedRetriever(GenerativeRetriever):
         tokenizer = Stage(
             "tokenizer",
             "methods.tokens:train",
-            {"tokenizer": {**config.tokenizer.model_dump(mode="json"), "seed": seed}, "learned": learned},
+            {"tokenizer": {**config.tokenizer.meaning(), "seed": seed}, "learned": learned},
             {"features": stages["features"], **queries},
         )
         codes = Stage(

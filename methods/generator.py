@@ -43,7 +43,7 @@ def generator_stage(
         selection: the split by which a checkpoint is chosen.
     """
     config: dict[str, Any] = {
-        "generator": {**settings.model_dump(mode="json"), "seed": seed},
+        "generator": {**settings.meaning(), "seed": seed},
         "pictures_of": list(pictures_of),
         "learned": list(learned),
         "selection": selection,
@@ -54,7 +54,9 @@ def generator_stage(
     inputs = {"data": data, **encoder_inputs(encoder, reads_states=not own_words), "codes": codes, **(queries or {})}
     if settings.language_model:
         inputs["language_model"] = _language_model(settings, data, seed)
-    return Stage("generator", "methods.training:train", config, inputs, version=2, resumes=True)
+    return Stage(
+        "generator", "methods.training:train", config, inputs, version=2, resumes=True, how=settings.model_dump(include=set(settings.HOW))
+    )
 
 
 def _language_model(settings: GeneratorSettings, data: Stage, seed: int) -> Stage:

@@ -33,6 +33,8 @@ class Stage:
         version: raised by hand when the meaning of the result changes.
         resumes: whether the function goes on where an interrupted run of it stopped: what it keeps under `out / UNFINISHED` is there
             again next time, and is removed once the function returns. No part of the key.
+        how: what the function finds under `how` in its configuration, and what only says how to compute: on how many processes, with how
+            much memory. No part of the key.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Stage:
     inputs: Mapping[str, Stage] = field(default_factory=dict)
     version: int = 1
     resumes: bool = False
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -72,7 +75,9 @@ class Stage:
         module, _, name = self.function.partition(":")
         if self.resumes:
             (out / UNFINISHED).mkdir(exist_ok=True)
-        report = getattr(importlib.import_module(module), name)(dict(self.config), dict(inputs), out)
+        report = getattr(importlib.import_module(module), name)(
+            {**self.config, "how": dict(self.how)} if self.how else dict(self.config), dict(inputs), out
+        )
         shutil.rmtree(out / UNFINISHED, ignore_errors=True)
         return report or {}
 

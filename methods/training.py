@@ -29,11 +29,11 @@ LOSSES = "losses.npz"
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: the generator, trained on train, its checkpoint chosen by R@1 on val; goes on from its own checkpoints under `UNFINISHED`.
 
-    `config` holds the `generator` settings, `pictures_of`, the splits whose pictures are learned as sources, `learned`, those that are
-    learned with pseudo-queries, and `selection`, the split to choose by where that is not val. Writes the generator and the
-    loss of every update.
+    `config` holds the `generator` settings, `how` to compute (`GeneratorSettings.HOW`), `pictures_of`, the splits whose pictures are
+    learned as sources, `learned`, those that are learned with pseudo-queries, and `selection`, the split to choose by where that is not
+    val. Writes the generator and the loss of every update.
     """
-    processes = count(GeneratorSettings(**config["generator"]))
+    processes = count(GeneratorSettings(**config["generator"], **config.get("how", {})))
     if processes == 1:
         return train_here(config, inputs, out)
     return launch("methods.training:train_here", config, inputs, out, processes)
@@ -41,7 +41,7 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
 
 def train_here(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Does what `train` does in this process, or this process's share of it."""
-    settings = GeneratorSettings(**config["generator"])
+    settings = GeneratorSettings(**config["generator"], **config.get("how", {}))
     if settings.backbone:
         settings = settings.model_copy(update={"backbone": str(resolve(Need.of_model(settings.backbone)))})
     if "language_model" in inputs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +10,13 @@ import pytest
 import torch
 
 from avg.generator import PAD, create, load
+from methods.data import Exposure
 from methods.identified import Identified
 from methods.objective import Batch
 from methods.processes import count
 from methods.reads import recording
+from methods.registry import create as create_method
+from methods.stage import Stage
 from methods.trainer import Trainer
 from methods.validation import validation_recall
 from tests.methods.made_up import CAPTIONS, IMAGES, SETTINGS, STATE, WIDTH, captions, codes, features, splits, stage_inputs, training
@@ -160,3 +164,19 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     assert count(SETTINGS.model_copy(update={"processes": 0})) == 2
     with pytest.raises(ValueError, match="processes = 3, but 2 GPUs are visible"):
         count(SETTINGS.model_copy(update={"processes": 3}))
+
+
+def test_how_it_is_computed_is_no_part_of_the_key_and_reaches_the_stage(tmp_path):
+    data = Stage("data", "nowhere:build", {})
+
+    def generator(**settings):
+        return create_method("avg", {"generator": settings}).stages(data, Exposure())["generator"]
+
+    assert generator(processes=2, checkpoint_minutes=9).key == generator().key != generator(batch=9).key
+    assert generator(processes=2).how["processes"] == 2
+    (tmp_path / "work.py").write_text("def told(config, inputs, out): return config['how']")
+    sys.path.insert(0, str(tmp_path))
+    try:
+        assert Stage("told", "work:told", {}, how={"processes": 3})({}, tmp_path) == {"processes": 3}
+    finally:
+        sys.path.remove(str(tmp_path))
