@@ -95,9 +95,10 @@ class Seq2SeqGenerator(Generator):
 
     def logits(self, hidden: Tensor) -> Tensor:
         rows_VW = self.model.get_output_embeddings().weight[self.first :]
-        # T5 scales what it hands to a tied output head
-        tied_t5 = self.model.config.model_type == "t5" and self.model.config.tie_word_embeddings
-        return (hidden @ rows_VW.to(hidden.dtype).T * (self.width**-0.5 if tied_t5 else 1.0)).float()
+        # T5 scales what it hands to an output head that was tied when it was pretrained; T5 v1.1's and Flan-T5's were not
+        config = self.model.config
+        scaled = getattr(config, "scale_decoder_outputs", config.model_type == "umt5" and config.tie_word_embeddings)
+        return (hidden @ rows_VW.to(hidden.dtype).T * (self.width**-0.5 if scaled else 1.0)).float()
 
     def save(self, folder: Path) -> None:
         """Writes model, tokenizer and projection, so that the folder needs the checkpoint that it came from no more."""

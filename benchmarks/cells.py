@@ -21,7 +21,7 @@ from benchmarks.spec import Column, Row
 from methods.archive import mapped
 from methods.data import Dataset, Exposure
 from methods.needs import Need
-from methods.registry import create, method_class
+from methods.registry import create, method_class, nearest
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 from methods.stage import Stage
 
@@ -29,6 +29,7 @@ SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a ro
 BATCH = 128
 SHORTLIST = {"flickr30k": 128, "mscoco-5k": 256}  # BLIP's k_test (salesforce/BLIP, configs/retrieval_*.yaml)
 FITTED = ("encoder", "tokenizer", "codes", "language-model", "generator")  # whose reports say how fitting went
+SPLITS = ("train", "val", "test")
 WARM_UP = 8  # queries before the clock runs: lazy initialisation is no cost of a query
 
 
@@ -62,6 +63,8 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         ValueError: unknown data set, protocol, method or setting, or an impossible value.
     """
     rules = protocol(protocol_name)
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: {nearest(split, list(SPLITS))}")
     data, exposure = data_stage(dataset), exposure_for(row, rules)
     knobs, depth = _checked(row.knobs), k
     needs: tuple[Need, ...] = ()
@@ -194,6 +197,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "search_seconds": report.get("search_seconds"),
         "fitted": {label: stage["report"] for label, stage in behind.items() if label in FITTED},
         "seconds": {label: stage["seconds"] for label, stage in behind.items()},
+        "resumed": [label for label, stage in behind.items() if stage.get("resumed")],
         **reads_behind(plan, record),
         "unanswered": report.get("unanswered"),
         "data": {fact: data[fact] for fact in ("duplicates", "as_published") if fact in data},

@@ -226,6 +226,7 @@ def run(
         ValueError: unknown data set, protocol or row.
     """
     from benchmarks import tables
+    from benchmarks.options import TINY_DATASET
     from benchmarks.prefetch import refuse_missing
     from benchmarks.stages import Store
 
@@ -237,7 +238,7 @@ def run(
         say(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
         return 0
     refuse_missing([plan for of_name in plans.values() for plan in of_name], stages)
-    kept = results or (None if rows else Path("results"))
+    kept = results or (None if rows or (tiny and tuple(datasets) != (TINY_DATASET,)) else Path("results"))
     summaries, failed = [], False
     for number, (name, of_name) in enumerate(plans.items()):
         say(f"protocol {name} ({number + 1} of {len(plans)})")

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
 import tomllib
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from benchmarks import tables
 from benchmarks.environment import PROJECT, hardware
-from benchmarks.spec import Row, Table
+from benchmarks.options import DEFAULT_DATASET
+from benchmarks.roots import roots
+from benchmarks.spec import Row
 from methods.machine import gpus, product_format
 from methods.needs import Need, hub_cache, is_met, missing
-from methods.registry import METHODS
 
 KEY_PACKAGES = ("torch", "torchvision", "transformers", "open_clip_torch", "timm", "huggingface_hub", "numpy", "scikit-learn", "pillow")
 OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 ENVIRONMENTS = ("lavis",)
-DEFAULT = "openmoji-scenes"
 
 
 def examine(store: Path, results: Path) -> dict[str, Any]:
@@ -35,7 +33,7 @@ def examine(store: Path, results: Path) -> dict[str, Any]:
         "disk": {"store": disk(store), "results": disk(results), "hub cache": disk(hub_cache())},
         "hub": hub(),
         "environments": {name: is_met(Need("environment", name)) for name in ENVIRONMENTS},
-        "data roots": data_roots(),
+        "data roots": {name: str(root) for name, root in roots().items()},
         "tables": {name: readiness(name) for name in tables.TABLES},
     }
 
@@ -83,33 +81,27 @@ def hub() -> dict[str, Any]:
     }
 
 
-def data_roots() -> dict[str, str]:
-    """Returns the folders that the user has named for data sets, by name."""
-    if importlib.util.find_spec("benchmarks.roots") is None:
-        return {}
-    module = importlib.import_module("benchmarks.roots")
-    return {name: str(root) for name, root in module.roots().items()}
-
-
 def readiness(name: str) -> dict[str, Any]:
     """Returns what a table's models lack, and for the default data set and those whose numbers it prints, what keeps it from running."""
     table = tables.table(name)
-    rows = {row.label: _models_lacking(table, row) for row in table.rows if row.method in METHODS}
-    lacking = list(dict.fromkeys(each for found in rows.values() for each in found))
-    data = {dataset: _data_lacking(dataset) for dataset in dict.fromkeys([DEFAULT, *table.reported])}
+    lacking = {row.key: _models_lacking(row) for row in table.rows}
+    wanting = [row for row in table.rows if lacking[row.key]]
+    data = {dataset: _data_lacking(dataset) for dataset in dict.fromkeys([DEFAULT_DATASET, *table.reported])}
     return {
-        "models lacking": lacking,
-        "rows that lack a model": [label for label, found in rows.items() if found],
-        "data": {dataset: {"ready": not lacking and not lack, "needs": lack} for dataset, lack in data.items()},
+        "models lacking": list(dict.fromkeys(each for found in lacking.values() for each in found)),
+        "rows that lack a model": [row.key for row in wanting],
+        "data": {
+            dataset: {"ready": not lack and not any(row.applies_to(dataset) for row in wanting), "needs": lack}
+            for dataset, lack in data.items()
+        },
     }
 
 
-def _models_lacking(table: Table, row: Row) -> list[str]:
-    from benchmarks.campaign import plan_cells
+def _models_lacking(row: Row) -> list[str]:
+    from benchmarks.prefetch import needs_of
 
     try:
-        plans = plan_cells(replace(table, rows=(row,), claims=()), [DEFAULT])
-        return [f"{need}: {need.remedy}" for need in missing(need for plan in plans for need in plan.needs)]
+        return [f"{need}: {need.remedy}" for need in missing(needs_of([row]))]
     except ValueError as error:
         return [str(error)]
 

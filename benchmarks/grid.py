@@ -178,7 +178,7 @@ def _measure(
 def _line(
     table: Table, row: Row, dataset: str, of_row: Sequence[Mapping[str, Any]], cells: Mapping[tuple[str, str], Cell], where: str | None
 ) -> Line:
-    comparable = is_comparable(dataset, of_row)
+    comparable = is_comparable(table, dataset, of_row)
     nothing = Cell(state="missing") if where is None else Cell(state="failed", where=where)
     reported = table.reported.get(paper_dataset(dataset), {}).get(row.key)
     return Line(
@@ -191,10 +191,10 @@ def _line(
     )
 
 
-def is_comparable(dataset: str, summaries: Sequence[Mapping[str, Any]]) -> bool:
-    """Says whether cells were measured on the very images and captions that the paper's numbers come from, not on some of that name."""
+def is_comparable(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]]) -> bool:
+    """Says whether cells were measured on the very images and captions of the reported numbers, not on some of that name."""
     found = [summary["split"] == "test" and summary.get("data", {}).get("as_published", False) for summary in summaries]
-    return is_papers(dataset) and bool(found) and all(found)
+    return table.reports(dataset) and bool(found) and all(found)
 
 
 def _beside(cell: Cell, reported: float | None, comparable: bool) -> Cell:
@@ -215,15 +215,18 @@ def _notes(
         notes += leakage.notes(known, {row.key: row.label for row in rows})
     paper = paper_dataset(dataset)
     if paper in table.reported:
-        notes.append(_paper_note(PAPER_NAMES[paper], dataset, known))
+        notes.append(_paper_note(table, dataset, known))
     notes += [f"{row.label} failed: see {failures[dataset, row.key]}" for row in rows if (dataset, row.key) in failures]
     return notes
 
 
-def _paper_note(name: str, dataset: str, known: Sequence[Mapping[str, Any]]) -> str:
-    if not is_papers(dataset):
-        return f"Paper: its numbers on {name}, other data and so not comparable; its claims are tested instead."
-    if not is_comparable(dataset, known):
+def _paper_note(table: Table, dataset: str, known: Sequence[Mapping[str, Any]]) -> str:
+    name = PAPER_NAMES[paper_dataset(dataset)]
+    if not table.reports(dataset):
+        other = "of which this is another split" if is_papers(dataset) else "other data"
+        instead = "; its claims are tested instead" if table.claims else ""
+        return f"Paper: its numbers on {name}, {other} and so not comparable{instead}."
+    if not is_comparable(table, dataset, known):
         why = "nothing is measured yet"
         if known:
             split = known[0]["split"]

@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import CellPlan
-from benchmarks.seal import write_atomically
+from benchmarks.campaign import DEFAULT_PROTOCOL
+from benchmarks.cells import SCENE_FACTS, CellPlan
+from benchmarks.overrides import Given, resolved
+from benchmarks.protocol import protocol
+from benchmarks.seal import UserError, write_atomically
+from benchmarks.spec import Row
 from benchmarks.stages import Store
 from methods.lavis_list import fetch_lavis, lavis_folder
 from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, require, resolve
 from methods.open_clip_list import fetch_by_url, open_clip_source
+from methods.registry import create
 
 MANIFEST = "prefetch.json"
 CONFIGURATION = (".json", ".txt", ".model", ".jinja")
@@ -37,6 +42,20 @@ def needed(plans: Iterable[CellPlan], store: Store) -> list[Need]:
     return list(dict.fromkeys(need for plan in plans if plan.needs and store.plan([plan.ranking]) for need in plan.needs))
 
 
+def needs_of(rows: Iterable[Row], rules: str = DEFAULT_PROTOCOL, given: Given | None = None) -> list[Need]:
+    """Returns what rows need, each once: of all of them, on whichever data set each is left out.
+
+    Args:
+        rules: name of the protocol.
+        given: as from `overrides.parsed`.
+
+    Raises:
+        ValueError: unknown protocol, method or setting, or an impossible value.
+    """
+    whole = [resolved(row, False, given or {}, protocol(rules)) for row in rows if row.method != SCENE_FACTS]
+    return list(dict.fromkeys(need for row in whole for need in create(row.method, row.settings).needs()))
+
+
 def prefetch(wanted: Callable[[], Iterable[Need]], manifest: Path, say: Callable[[str], None]) -> list[Need]:
     """Fetches what is wanted and can be fetched, writes the manifest, and returns what is missing all the same: files, environments.
 
@@ -46,9 +65,10 @@ def prefetch(wanted: Callable[[], Iterable[Need]], manifest: Path, say: Callable
     A model that stands in the manifest is fetched at the commit written there.
 
     Raises:
-        ValueError: if the hub does not give something; says what and why.
+        ValueError: if the hub does not give something, or the manifest cannot be written; says what and why.
     """
     stated = read_manifest(manifest)
+    _write(manifest, stated)  # before anything is fetched: where it cannot be written is said at once
     done: set[Need] = set()
     while todo := [need for need in expanded(wanted()) if need.kind in ("hub", "open_clip", "lavis") and need not in done]:
         for need in todo:
@@ -60,7 +80,7 @@ def prefetch(wanted: Callable[[], Iterable[Need]], manifest: Path, say: Callable
             size = sum(file["bytes"] for file in made["files"]) / 1e6
             say(f"  {made['commit'][:12] or 'by URL'}: {len(made['files'])} files, {size:,.1f} MB")
             stated["models"] = [other for other in stated["models"] if other is not entry] + [made]
-            write_atomically(manifest, json.dumps(stated, indent=1) + "\n")
+            _write(manifest, stated)
     return [need for need in expanded(wanted()) if not is_met(need)]
 
 
@@ -70,12 +90,12 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ValueError: if the file is something else.
     """
-    if not path.exists():
-        return {"format": 1, "models": []}
     try:
         stated = json.loads(path.read_text())
         if stated["format"] != 1 or not all({"kind", "name", "revision", "commit", "files"} <= set(entry) for entry in stated["models"]):
             raise ValueError("another format")
+    except (FileNotFoundError, NotADirectoryError):
+        return {"format": 1, "models": []}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no manifest that prefetch wrote ({error}): name another with --manifest") from error
     return stated
@@ -92,6 +112,14 @@ def faults(stated: Manifest) -> list[str]:
             elif path.stat().st_size != file["bytes"] or _sha256(path) != file["sha256"]:
                 found.append(f"{entry['name']}: {file['path']} differs from the manifest ({path})")
     return found
+
+
+def _write(path: Path, stated: Manifest) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(stated, indent=1) + "\n")
+    except OSError as error:
+        raise UserError(f"cannot write {path} ({error.strerror}): name another file with --manifest") from error
 
 
 def _entry_of(stated: Manifest, need: Need) -> Mapping[str, Any] | None:

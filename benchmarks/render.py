@@ -131,10 +131,6 @@ def _title(name: str) -> str:
     return re.sub(r"(\D+)(\d+)", r"\1 \2", name).capitalize()
 
 
-def _has_paper(grid: Grid) -> bool:
-    return any(cell.reported is not None for group in grid.groups for line in group.lines for cell in line.cells)
-
-
 def _headers(grid: Grid) -> list[str]:
     """A column of the paper's beside each of ours, named in full so that it stands on its own when read aloud or copied."""
     return ["Method", *[text for column in grid.table.columns for text in (column.label, f"paper {column.label}")], "Sees test images"]

@@ -79,7 +79,8 @@ def run_table(
     plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
     if split != "test" and results:
         raise ValueError(f"--split {split} chooses settings and --results keeps what was measured on test: give one of the two")
-    kept = results or (None if rows or assignments or split != "test" else Path("results"))
+    part = rows or assignments or split != "test" or (tiny and datasets != (TINY_DATASET,))
+    kept = results or (None if part else Path("results"))
     if kept and not dry_run:
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
     stages = Store(store)
@@ -258,16 +259,10 @@ def prefetch(
         return 2 if wrong else 0
     if not table and (rows or assignments):
         raise ValueError("--rows and --set belong to one table: name it, e.g. `prefetch table1 --set ...`")
-    path.parent.mkdir(parents=True, exist_ok=True)
     chosen = [campaign.chosen(tables.table(name), rows) for name in ([table] if table else TABLES)]
 
     def wanted() -> list[Any]:
-        plans = [
-            plan
-            for each in chosen
-            for plan in campaign.plan_cells(each, [DEFAULT_DATASET], protocol, given=overrides.parsed(assignments, each))
-        ]
-        return [need for plan in plans for need in plan.needs]
+        return [need for each in chosen for need in prefetch.needs_of(each.rows, protocol, overrides.parsed(assignments, each))]
 
     left = prefetch.prefetch(wanted, path, click.echo)
     stated = prefetch.read_manifest(path)
@@ -299,7 +294,7 @@ for table_name in TABLES:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Returns the exit code: 0, 1 if a cell failed, 2 for what the user can put right (one line says how), 130 if interrupted."""
+    """Returns the exit code: 0, 1 if a cell or stage failed, 2 for what the user can put right (one line says how), 130 if interrupted."""
     if not sys.stderr.isatty():
         # Bars of stages draw themselves anew ten times a second, which in a log file is megabytes; lines say enough there.
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -317,6 +312,13 @@ def main(arguments: list[str] | None = None) -> int:
         return _mistake(error.format_message())
     except ValueError as error:
         return _mistake(str(error))
+    except RuntimeError as error:
+        from benchmarks.stages import StageFailed
+
+        if not isinstance(error, StageFailed):
+            raise
+        _mistake(str(error))
+        return 1
 
 
 def _mistake(message: str) -> int:

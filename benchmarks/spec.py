@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, Literal
+
+from benchmarks.datasets import FIVE, PAPERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,8 +23,8 @@ class Column:
 class Row:
     """A method with overrides. `key` addresses it everywhere.
 
-    A `compared` row competes for bold type and the star; a `reference` row stands below a rule, as context. A row that only one family
-    of data sets can have (`only`, the start of their names) is left out elsewhere.
+    A `compared` row competes for bold type and the star; a `reference` row stands below a rule, as context. A row that only one data
+    set can have (`only`: its name, of which the cut to five captions is a part; a family's with `*`) is left out elsewhere.
     """
 
     key: str
@@ -30,10 +33,10 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
     knobs: Mapping[str, Any] = field(default_factory=dict)
     kind: Literal["compared", "reference"] = "compared"
-    only: str = ""
+    only: str = "*"
 
     def applies_to(self, dataset: str) -> bool:
-        return dataset.startswith(self.only)
+        return fnmatchcase(dataset.removesuffix(FIVE), self.only)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,7 @@ class Table:
 
     Args:
         reported: the paper's numbers, {paper's data set: {row key: one value per column, None where the paper prints none}}.
+        reported_of: the data sets on which those numbers were measured, and so can be measured again; on others they are context.
     """
 
     name: str
@@ -61,7 +65,11 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     reported: Mapping[str, Mapping[str, Sequence[float | None]]]
+    reported_of: Sequence[str] = tuple(PAPERS)
     claims: Sequence[Claim] = ()
+
+    def reports(self, dataset: str) -> bool:
+        return dataset.removesuffix(FIVE) in self.reported_of
 
     def row(self, key: str) -> Row:
         return next(row for row in self.rows if row.key == key)

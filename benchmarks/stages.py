@@ -151,6 +151,9 @@ class Store:
         final = self.folder(stage)
         final.parent.mkdir(exist_ok=True)
         out = self._workplace(stage)
+        resumed = (out / UNFINISHED).is_dir() and any((out / UNFINISHED).iterdir())
+        if resumed:
+            self.progress.say(f"{stage.name}: goes on where an interrupted run stopped")
         git()  # remembered from here on: the code that runs is the code before, not after, minutes of work
         self.progress.begin(stage)
         started, start = datetime.now(UTC), time.perf_counter()
@@ -169,6 +172,7 @@ class Store:
                 "inputs": {name: before.key for name, before in stage.inputs.items()},
                 "report": report,
                 "reads": reads.as_dict(),
+                "resumed": resumed,  # then seconds, memory and commit are those of the last run alone
                 "seconds": seconds,
                 "peak_memory_bytes": peak_memory(),
                 "started": started.isoformat(timespec="seconds"),
@@ -186,7 +190,8 @@ class Store:
             if not stage.resumes:
                 shutil.rmtree(out, ignore_errors=True)
         self.made.add(stage.key)
-        self.durations.remember(stage, seconds)
+        if not resumed:
+            self.durations.remember(stage, seconds)
         self.progress.end(stage, seconds)
 
     def _workplace(self, stage: Stage) -> Path:
@@ -201,8 +206,6 @@ class Store:
         for path in out.iterdir():
             if path.name != UNFINISHED:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if (out / UNFINISHED).is_dir() and any((out / UNFINISHED).iterdir()):
-            self.progress.say(f"{stage.name}: goes on where an interrupted run stopped")
         return out
 
     def _lineage(self, stage: Stage) -> dict[str, Any]:

@@ -56,19 +56,25 @@ class Checkpoints:
         return updates % ASKED == 0 and self._agreed(due)
 
     def save(self, number: int) -> None:
-        """Writes a checkpoint under a temporary name, renames it when whole, and removes all but the newest two."""
+        """Writes a checkpoint under a temporary name, renames it when whole or removes it, and removes all but the newest two."""
         assert self.folder is not None
         start, final = time.monotonic(), self.folder / f"{number:09d}"
         part = final.with_suffix(".part")
         if self.accelerator.is_main_process:
             shutil.rmtree(part, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(part))
-        self.accelerator.wait_for_everyone()
+        try:
+            self.accelerator.save_state(str(part))
+            self.accelerator.wait_for_everyone()
+            if self.accelerator.is_main_process:
+                (part / CONTENTS).write_text(json.dumps({"processes": self.accelerator.num_processes, "sha256": _hashes(part)}))
+                shutil.rmtree(final, ignore_errors=True)
+                os.replace(part, final)
+        except BaseException:
+            if self.accelerator.is_main_process:
+                shutil.rmtree(part, ignore_errors=True)  # on a full disk it would be what fills it
+            raise
         if self.accelerator.is_main_process:
-            (part / CONTENTS).write_text(json.dumps({"processes": self.accelerator.num_processes, "sha256": _hashes(part)}))
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(part, final)
             for old in self._numbered()[:-KEPT]:
                 shutil.rmtree(old)
         self.accelerator.wait_for_everyone()
@@ -76,15 +82,22 @@ class Checkpoints:
         self.cost = self.last - start
 
     def restore(self) -> bool:
-        """Loads the newest whole checkpoint into what was prepared and registered; says whether there was one. Damaged ones are named."""
+        """Loads the newest whole checkpoint into what was prepared and registered; says whether there was one.
+
+        Newer ones, damaged or of another number of processes, are named and removed: left there, they would count as the newest when
+        old ones are pruned. So is what was left half-written.
+        """
         chosen = None
         if self.folder is not None and self.accelerator.is_main_process:
+            for part in self.folder.glob("*.part"):
+                shutil.rmtree(part)
             for path in reversed(self._numbered()):
                 damage = self._fault(path)
                 if damage is None:
                     chosen = str(path)
                     break
-                log.warning("checkpoint %s: %s; the one before it is used, or the start", path, damage)
+                log.warning("checkpoint %s: %s; the one before it is used, or the start, and this one is removed", path, damage)
+                shutil.rmtree(path)
         chosen = self._agreed(chosen)
         if chosen is not None:
             self.accelerator.load_state(chosen)

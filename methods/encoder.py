@@ -11,7 +11,6 @@ N images, Q captions, D joint width, H trunk width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -105,6 +104,3 @@ def encoder_inputs(stages: Mapping[str, Stage], reads_states: bool = True) -> di
     """
     kept = ("trunks", "encoder", "features") if reads_states or stages["trunks"].name == "trunks" else ("encoder", "features")
     return {name: stages[name] for name in kept}
-
-
-Folders = Mapping[str, Path]

@@ -47,7 +47,7 @@ def extract(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) ->
             caption_rows_Q=split.caption_rows_Q,
         )
         report[name] = {"pictures": len(split.pictures), "captions": len(split.captions)}
-    (out / "data.txt").write_text(str(inputs["data"].resolve()))
+    (out / "data.txt").write_text(inputs["data"].name)
     return report
 
 

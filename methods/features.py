@@ -22,11 +22,9 @@ from baselines.clip import CLIP, contrastive_loss
 from baselines.default_encoder import save_default
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings
-from methods.extraction import pack_states, picture_shards, write_states
+from methods.extraction import picture_shards, write_states
 from methods.reads import SplitArrays, known, note, selecting
 from methods.stage import UNFINISHED
-
-__all__ = ["PackedStates", "SplitFeatures", "image_features", "load_split", "pack_states"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarra
     if gallery.source is not None:
         folder, split = gallery.source
         cached = features / f"{split}.npz"
-        if cached.is_file() and (features / "data.txt").read_text() == folder:
+        if cached.is_file() and (features / "data.txt").read_text() == Path(folder).name:
             stored = SplitArrays(features, split)
             order = np.argsort(stored["image_ids_N"])
             rows_N = order[np.searchsorted(stored["image_ids_N"], gallery.image_ids_N, sorter=order)]
@@ -198,5 +196,5 @@ def project(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) ->
             image_ids_N = stored["image_ids_N"]
         images_ND, texts_QD = model.visual.head(pictures_NH).numpy(), model.text.proj(texts_QH).numpy()
         np.savez(out / f"{name}.npz", images_ND=images_ND, texts_QD=texts_QD, image_ids_N=image_ids_N, caption_rows_Q=rows_Q.numpy())
-    (out / "data.txt").write_text(str(inputs["data"].resolve()))
+    (out / "data.txt").write_text(inputs["data"].name)
     return {}

@@ -6,20 +6,42 @@ data ──▶ encoder's stages ──▶ generator ◀── codes
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from avg.settings import GeneratorSettings
 from methods.encoder import encoder_inputs
-from methods.needs import Need, identity
+from methods.needs import Need, identity, is_met, resolve
 from methods.stage import Stage
 
 SHAPE = {"width", "layers", "heads", "feed_forward"}
 
 
 def generator_needs(settings: GeneratorSettings) -> list[Need]:
-    """Returns what must be on this machine for a generator: the backbone that is named, a folder or a model of the hub."""
-    return [Need.of_model(settings.backbone)] if settings.backbone else []
+    """Returns what must be on this machine for a generator: the backbone that is named, a folder or a model of the hub.
+
+    Raises:
+        ValueError: if what is named is here and no model, or LoRA is asked of an encoder-decoder.
+    """
+    if not settings.backbone:
+        return []
+    need = Need.of_model(settings.backbone)
+    if is_met(need):
+        _check(resolve(need), settings)
+    return [need]
+
+
+def _check(folder: Path, settings: GeneratorSettings) -> None:
+    path = folder / "config.json"
+    try:
+        stated = json.loads(path.read_text())
+        kind = stated["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"backbone {folder} is no transformers folder: config.json is missing or states no model_type") from error
+    if settings.lora_rank and stated.get("is_encoder_decoder", False):
+        raise ValueError(f"lora_rank: backbone {folder} is an encoder-decoder ({kind}), LoRA is for decoders: leave it out")
 
 
 def generator_stage(
@@ -55,7 +77,7 @@ def generator_stage(
     if settings.language_model:
         inputs["language_model"] = _language_model(settings, data, seed)
     return Stage(
-        "generator", "methods.training:train", config, inputs, version=2, resumes=True, how=settings.model_dump(include=set(settings.HOW))
+        "generator", "methods.training:train", config, inputs, version=3, resumes=True, how=settings.model_dump(include=set(settings.HOW))
     )
 
 

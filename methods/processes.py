@@ -5,6 +5,7 @@ P processes. A stage's function is started anew in each by torch's elastic launc
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
@@ -29,6 +30,11 @@ from avg.settings import GeneratorSettings
 from methods.reads import absorb, recording
 
 ROOT = Path(__file__).resolve().parent.parent
+STOPPING = 60
+"""Seconds in which the launcher ends its processes; it waits 30 for them."""
+PR_SET_PDEATHSIG = 1
+# looked up here, since between fork and exec a library may not be loaded
+_PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
 
 class Whole(nn.Module):
@@ -115,8 +121,10 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
     """Returns the report of a stage's function, `module:function`, run in P processes that split its work.
 
     Raises:
-        ValueError: as the function in one of them.
-        RuntimeError: if it raised anything else, or a process died; with the traceback.
+        ValueError: if the function raised one, of any kind, in one of them: in its words.
+        RuntimeError: if it raised anything else, with that one's name, or if a process died.
+
+    The traceback of the process is a note of the error.
     """
     with tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
@@ -126,16 +134,23 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
         command += ["--module", "methods.processes", str(job)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-        running = subprocess.Popen(command, env=environment, start_new_session=True)
+        this = os.getpid()
+        running = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=lambda: _die_with(this))
         try:
             code = running.wait()
         except BaseException:
-            os.killpg(running.pid, signal.SIGKILL)  # its processes would go on without us
+            running.terminate()  # not killed: it ends its processes, which are in sessions of their own and would go on without us
+            try:
+                running.wait(STOPPING)
+            finally:
+                running.kill()
             raise
         errors = sorted(job.glob("error-*.json"))
         if errors:
             error = json.loads(errors[0].read_text())
-            raise ValueError(error["text"]) if error["name"] == "ValueError" else RuntimeError(error["trace"])
+            raised = ValueError(error["text"]) if error["refused"] else RuntimeError(f"{error['name']}: {error['text']}")
+            raised.add_note(error["trace"])
+            raise raised
         if code:
             raise RuntimeError(f"{function} in {processes} processes: one of them died (exit code {code}), see what it wrote above")
         found = json.loads((job / "report.json").read_text())
@@ -143,8 +158,17 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
         return found["report"]
 
 
+def _die_with(parent: int) -> None:
+    """Has this process terminated (SIGTERM) when its parent dies in whatever way; on Linux only."""
+    if _PRCTL is not None:
+        _PRCTL(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)  # it died before we asked
+
+
 def main(job: Path) -> None:
     """Runs the stage's function of a job in this process, one of P."""
+    _die_with(os.getppid())
     rank = os.environ["RANK"]
     stage = json.loads((job / "stage.json").read_text())
     module, _, name = stage["function"].partition(":")
@@ -153,7 +177,8 @@ def main(job: Path) -> None:
         with recording(inputs) as reads:
             report = getattr(importlib.import_module(module), name)(stage["config"], inputs, Path(stage["out"]))
     except Exception as error:
-        told = {"name": type(error).__name__, "text": str(error), "trace": traceback.format_exc()}
+        refused = isinstance(error, ValueError)
+        told = {"name": type(error).__name__, "text": str(error), "refused": refused, "trace": traceback.format_exc()}
         (job / f"error-{rank}.json").write_text(json.dumps(told))
         raise SystemExit(1) from error
     if rank == "0":

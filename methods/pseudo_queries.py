@@ -99,7 +99,7 @@ def make(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     from safetensors.torch import save_file
 
     from baselines.clip import CLIP
-    from methods.features import pack_states
+    from methods.extraction import pack_states
 
     split, count = config["split"], config["count"]
     features = SplitArrays(inputs["features"], split)

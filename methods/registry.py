@@ -80,4 +80,5 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Retriever:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ValueError(f"impossible setting of {name}: {where} = {first['input']!r}: {first['msg']}") from error
+        stated = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"  # a rule between settings: they are all of them
+        raise ValueError(f"impossible setting of {name}: {where}{stated}: {first['msg']}") from error

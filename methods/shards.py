@@ -5,15 +5,22 @@ S items of a shard, Q captions, T tokens of all captions laid end to end, H widt
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from methods.weights import damage
+
+log = logging.getLogger("vokenbench")
 
 Arrays = dict[str, Tensor]
 
@@ -34,13 +41,19 @@ class Shards:
         return self.folder / f"{self.name}-{first:09d}-{end:09d}.safetensors"
 
     def fill(self, work: Callable[[int, int], Arrays]) -> Shards:
-        """Keeps `work(first, end)` of every shard that is not there yet."""
+        """Keeps `work(first, end)` of every shard that is not there yet; a damaged one is named, removed and made again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for first, end in self.bounds:
-            if not self.path(first, end).exists():
-                unfinished = self.path(first, end).with_suffix(".part")
-                save_file(work(first, end), unfinished)
-                os.replace(unfinished, self.path(first, end))
+            path = self.path(first, end)
+            if path.exists():
+                fault = _fault(path)
+                if fault is None:
+                    continue
+                log.warning("%s: %s; it is removed and made again", path, fault)
+                path.unlink()
+            unfinished, arrays = path.with_suffix(".part"), work(first, end)
+            save_file(arrays, unfinished, {"sha256": _hash(arrays)})
+            put(unfinished, path)
         return self
 
     def __iter__(self) -> Iterator[tuple[int, int, Arrays]]:
@@ -58,6 +71,38 @@ class Shards:
             joined[first:end] = part
         assert joined is not None, "nothing to join"
         return joined
+
+
+def put(unfinished: Path, path: Path) -> None:
+    """Renames a finished file to its place; it is there whole or not at all, after a power cut too."""
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _fault(path: Path) -> str | None:
+    found = damage(path)
+    if found is not None:
+        return found
+    try:
+        with safe_open(path, "pt") as file:
+            stored = (file.metadata() or {}).get("sha256")
+        return None if stored == _hash(load_file(path)) else "it does not hold what was written"
+    except SafetensorError as error:
+        return f"it cannot be read ({error})"
+
+
+def _hash(arrays: Arrays) -> str:
+    found = hashlib.sha256()
+    for name in sorted(arrays):
+        found.update(f"{name} {arrays[name].dtype} {list(arrays[name].shape)}".encode())
+        found.update(arrays[name].contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def write_packed(path: Path, shards: Iterator[tuple[Sequence[int], Tensor, Tensor]], lengths_Q: Tensor, width: int) -> int:

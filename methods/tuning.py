@@ -5,6 +5,8 @@ N images, Q captions, B batch, D joint width.
 
 from __future__ import annotations
 
+import logging
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,11 @@ from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
 from methods.extraction import TEXT_BATCH
-from methods.reads import selecting
+from methods.reads import note, selecting
+from methods.shards import put
 from methods.stage import UNFINISHED
+
+log = logging.getLogger("vokenbench")
 
 CLIP_GRADIENT = 1.0
 LARGEST_SCALE = 4.6052  # ln 100, as CLIP was trained (Radford et al. 2021, §2.5)
@@ -31,7 +36,7 @@ LARGEST_SCALE = 4.6052  # ln 100, as CLIP was trained (Radford et al. 2021, §2.
 def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: an encoder's folder after training from `start`: all of it where `whole`, else its projections.
 
-    An interrupted run goes on after its last whole epoch, and ends as it would have without.
+    An interrupted run goes on after its last whole epoch, and ends as it would have without; if what it kept is damaged, it starts anew.
 
     Raises:
         ValueError: if projections are to be trained of a model that has none.
@@ -45,8 +50,9 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     with selecting():
         kept, curve, best = out / UNFINISHED / "epoch.pt", [recall(clip, val)], 0
     first, best_state = 0, _state(clip)
-    if kept.is_file():
-        stored = torch.load(kept, weights_only=True, map_location=clip.device)
+    stored = _found(kept, clip.device)
+    if stored is not None:
+        note(train.name, "pictures", "captions")  # by the run that was interrupted
         clip.model.load_state_dict(stored["model"])
         optimizer.load_state_dict(stored["optimizer"])
         schedule.load_state_dict(stored["schedule"])
@@ -62,11 +68,27 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         stored = {"model": _state(clip), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "epoch": epoch + 1}
         kept.parent.mkdir(exist_ok=True)
         torch.save({**stored, "curve": curve, "best": best, "best_state": best_state}, kept.with_suffix(".part"))
-        kept.with_suffix(".part").replace(kept)
+        put(kept.with_suffix(".part"), kept)
     clip.model.load_state_dict(best_state)
     clip.towers.save(out)
     parameters = sum(parameter.numel() for parameter in trained)
     return {"val R@1 by epoch, before training first": curve, "val R@1": curve[best], "trained parameters": parameters}
+
+
+def _found(kept: Path, device: torch.device) -> dict[str, Any] | None:
+    """Returns what an earlier run kept, or None where there is nothing or, with a warning, where it is damaged."""
+    if not kept.is_file():
+        return None
+    try:
+        with zipfile.ZipFile(kept) as file:
+            damaged = file.testzip()  # torch.load compares no checksums
+        fault = f"{damaged} in it is damaged" if damaged else None
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+        fault = f"it cannot be read ({error})"
+    if fault is None:
+        return torch.load(kept, weights_only=True, map_location=device)
+    log.warning("%s: %s; training starts anew", kept, fault)
+    return None
 
 
 def _trained(clip: CLIP, whole: bool) -> list[nn.Parameter]:

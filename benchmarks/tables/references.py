@@ -37,4 +37,5 @@ REFERENCES = Table(
         }
         for dataset in ("flickr30k", "mscoco-5k")
     },
+    reported_of=("flickr30k", "mscoco-5k"),  # Karpathy's test splits: not flickr30k-entities
 )

@@ -21,7 +21,7 @@ TABLE = Table(
         Row(key="good", label="Good", method="pairs"),
         Row(key="bad", label="Bad", method="pairs", settings={"offset": 1}),
         Row(key="steady", label="Steady", method="pairs-steady", kind="reference"),
-        Row(key="facts", label="Facts", method="scene-facts", only="openmoji"),
+        Row(key="facts", label="Facts", method="scene-facts", only="openmoji-scenes*"),
     ),
     reported={},
     claims=(Claim(key="claim", text="Good beats Bad", source="here", better="good", worse=("bad",)),),

@@ -110,6 +110,27 @@ def test_coco_and_its_cut_are_the_papers():
         assert found(grid_of(summary("avg", (31.3, 57.5, 60.0), dataset), dataset=dataset), "avg") == ["match", "near", "differs"]
 
 
+@pytest.mark.parametrize(
+    ("dataset", "judged", "note"),
+    [
+        ("flickr30k", ["match", "near", "differs"], "its numbers on this data. Match"),
+        ("flickr30k-entities", [None] * 3, "its numbers on Flickr30K, of which this is another split and so not comparable."),
+        ("openmoji-scenes", [None] * 3, "its numbers on Flickr30K, other data and so not comparable."),
+    ],
+)
+def test_references_are_published_for_one_split_of_flickr30k(dataset, judged, note):
+    row = "vit-b-32-quickgelu-openai"
+    grid = build_grid(table("references"), (dataset,), [summary(row, (58.78, 83.0, 88.0), dataset)])
+    assert found(grid, row) == judged
+    assert [cell.reported for cell in grid.groups[0].lines[0].cells] == [58.78, 83.56, 90.02]
+    assert note in grid.groups[0].notes[-1]
+
+
+def test_table_1_is_the_papers_on_both_splits_of_flickr30k():
+    for dataset in ("flickr30k", "flickr30k-entities"):
+        assert found(grid_of(summary("avg", (62.8, 84.4, 90.1), dataset), dataset=dataset), "avg") == ["match", "near", "differs"]
+
+
 def test_what_is_not_measured_is_not_judged():
     grid = grid_of(summary("avg", (62.8, 85.4, 91.2)))
     assert found(grid, "irgen") == [None] * 3

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.prefetch import faults, read_manifest
+from benchmarks.overrides import parsed
+from benchmarks.prefetch import faults, needs_of, read_manifest
+from benchmarks.run import main
+from benchmarks.tables import TABLES, table
+from methods.needs import Need
 from tests import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,6 +168,39 @@ def test_what_the_hub_does_not_have_is_one_line(hub, tmp_path):
     assert "not on this machine: model tiny/nothing: run `prefetch`" in done.stdout
 
 
+def test_rows_need_the_same_on_whichever_data_set_they_are():
+    needs = needs_of(table("references").rows)
+    assert {need.name for need in needs if need.kind == "hub"} == {"Salesforce/blip-itm-base-flickr", "Salesforce/blip-itm-base-coco"}
+    assert {need.name for need in needs if need.kind == "lavis"} == {"blip_retrieval/flickr", "blip_retrieval/coco"}
+    assert needs.count(Need("environment", "lavis")) == 1
+    assert len([need for need in needs if need.kind == "open_clip"]) == 8
+    assert needs_of(table("table1").rows) == []
+    given = parsed(["avg.backbone=tiny/t5"], table("table1"))
+    assert needs_of(table("table1").rows, "paper", given) == [Need("hub", "tiny/t5")]
+    with pytest.raises(ValueError, match="unknown protocol"):
+        needs_of(table("table1").rows, "papre")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_blip_is_wanted_though_it_has_no_row_on_the_default_data(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("benchmarks.prefetch._fetch", lambda need, commit: fetched.append(need))
+    monkeypatch.setattr("benchmarks.prefetch._described", lambda need: {"kind": "", "name": "", "revision": "", "commit": "", "files": []})
+    fetched: list[Need] = []
+    main(["prefetch", name, "--manifest", str(tmp_path / "new" / "models.json")])
+    assert (Need("hub", "Salesforce/blip-itm-base-coco") in fetched) == (name == "references")
+    assert (tmp_path / "new" / "models.json").is_file()
+
+
+@pytest.mark.parametrize("place", ["/proc/x/y", "file/models.json"])
+def test_a_manifest_that_cannot_be_written_is_said_before_anything_is_fetched(place, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert main(["prefetch", "references", "--manifest", place]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"vokenbench: cannot write {place} (") and told.err.endswith("): name another file with --manifest\n")
+    assert (told.out, told.err.count("\n")) == ("", 1)
+
+
 def test_a_manifest_of_another_kind_is_refused(tmp_path):
     assert faults(read_manifest(tmp_path / "none.json")) == []
     (tmp_path / "other.json").write_text('{"format": 2}')
@@ -181,7 +218,9 @@ def test_doctor_tells_what_runs_and_what_tables_lack(tmp_path):
     found = json.loads(run(tmp_path, "doctor", "--json").stdout)
     assert found["tables"]["table1"]["data"]["openmoji-scenes"] == {"ready": True, "needs": ""}
     assert any("tokenizer of timm/ViT-B-16-SigLIP: run `prefetch`" in line for line in found["tables"]["references"]["models lacking"])
+    assert any("Salesforce/blip-itm-base-flickr: run `prefetch`" in line for line in found["tables"]["references"]["models lacking"])
     assert found["tables"]["table1"]["rows that lack a model"] == []
+    assert "blip-base-transformers-mscoco-5k" in found["tables"]["references"]["rows that lack a model"]
     assert found["hub"]["cache"] == str(tmp_path / "home" / "hub")
     assert found["python"]["ok"] and {each["name"] for each in found["packages"]} >= {"torch", "transformers"}
     assert not (tmp_path / "store").exists(), "it changes nothing"

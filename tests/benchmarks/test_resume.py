@@ -43,6 +43,8 @@ def test_it_finds_what_an_interrupted_run_kept(tmp_path):
     store = Store(root)
     folder = store.run(stage)
     assert store.report(stage)["report"] == {"steps": 3, "files": ["half.txt", UNFINISHED]}
+    assert store.report(stage)["resumed"]
+    assert store.durations.expected(stage) == Store(tmp_path / "new").durations.expected(stage), "the last part is not the whole's time"
     assert not (folder / UNFINISHED).exists()
     assert [path.name for path in folder.parent.iterdir()] == [stage.key]
 

@@ -74,6 +74,15 @@ def test_help_answers_without_heavy_imports(tmp_path):
             ["table1", "--tiny", "--rows", "random", "--store", "file/store"],
             "file/store (Not a directory): name another folder with --store",
         ),
+        (["table1", "--rows", "random", "--split", "tset"], "unknown split 'tset': did you mean test? valid are train, val, test"),
+        (
+            ["table1", "--rows", "avg", "--set", "avg.backbone=."],
+            "is no transformers folder: config.json is missing or states no model_type",
+        ),
+        (
+            ["table1", "--rows", "avg", "--set", "avg.lora_rank=8"],
+            "impossible setting of avg: generator: Value error, lora_rank: the default",
+        ),
         (["render", "--from-committed"], "results holds no tables (table1, references): measure one first"),
         (["data", "--dataset", "flickr"], "unknown data set 'flickr'"),
         (["data", "--dataset", "openmoji-scenes,openmoji-scenes-tiny", "--contact-sheet", "x.png"], "--contact-sheet shows one data set"),

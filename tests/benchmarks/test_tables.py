@@ -60,6 +60,23 @@ def test_the_ideal_matcher_is_a_row_of_the_scenes_only():
     assert row.applies_to("openmoji-scenes-30k") and not row.applies_to("flickr30k")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "tuned_on"),
+    [
+        ("flickr30k", "flickr30k"),
+        ("flickr30k-five-captions", "flickr30k"),
+        ("mscoco-5k-five-captions", "mscoco-5k"),
+        ("flickr30k-entities", None),
+        ("flickr30k-entities-five-captions", None),
+        ("openmoji-scenes", None),
+    ],
+)
+def test_a_model_tuned_on_a_split_is_scored_on_no_other(dataset, tuned_on):
+    """903 of the test pictures of flickr30k-entities are in the training split of flickr30k."""
+    blip = [row.key for row in table("references").rows if row.method == "blip" and row.applies_to(dataset)]
+    assert blip == [f"blip-base-{backend}-{tuned_on}" for backend in ("transformers", "lavis") if tuned_on]
+
+
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"unknown table 'tabel1'.*did you mean table1\?"):
         table("tabel1")

@@ -106,6 +106,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(dies_after,
     assert trainer.checkpoints.restore()
     assert trainer.step == int(older.name) == 2
     assert f"checkpoint {newer}: optimizer.bin is damaged; the one before it" in caplog.text
+    assert [path.name for path in tmp_path.iterdir()] == [older.name]
     (older / "checkpoint.json").write_text("{}")
     caplog.clear()
     trainer = _trainer(settings, tmp_path)
@@ -114,12 +115,37 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(dies_after,
     assert _outcome(trainer) == _outcome(whole)
 
 
+def test_a_refused_checkpoint_does_not_push_out_new_ones(dies_after, tmp_path, caplog):
+    """Checkpoints are pruned by number: two that cannot be used, left there, would be all that is kept."""
+    for number, contents in (("000000900", "{}"), ("000000901", '{"processes": 7, "sha256": {}}')):
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "checkpoint.json").write_text(contents)
+    dies_after(5)
+    with pytest.raises(Killed):
+        _trainer(SETTINGS.model_copy(update=SHORT), tmp_path).train()
+    assert f"checkpoint {tmp_path / '000000901'}: was made by 7 processes, not 1;" in caplog.text
+    assert f"checkpoint {tmp_path / '000000900'}: checkpoint.json cannot be read;" in caplog.text
+    kept = [int(path.name) for path in tmp_path.iterdir()]
+    assert len(kept) == 2 and max(kept) < 900
+
+
 def test_what_was_cut_short_while_it_was_written_is_no_checkpoint(tmp_path):
     (tmp_path / "000000007.part").mkdir()
     trainer = _trainer(SETTINGS.model_copy(update=SHORT), tmp_path)
     assert not trainer.checkpoints.restore()
+    assert not list(tmp_path.iterdir())
     trainer.train()
-    assert all(path.name.isdecimal() for path in tmp_path.iterdir() if path.name != "000000007.part")
+    assert all(path.name.isdecimal() for path in tmp_path.iterdir())
+
+
+def test_what_fails_while_it_is_written_leaves_nothing(tmp_path, monkeypatch):
+    def full(folder):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("methods.checkpoint._hashes", full)
+    with pytest.raises(OSError, match="No space left"):
+        _trainer(SETTINGS.model_copy(update=SHORT), tmp_path).train()
+    assert not list(tmp_path.iterdir())
 
 
 def test_checkpoints_wait_for_their_minutes_and_cost_little(tmp_path, monkeypatch):

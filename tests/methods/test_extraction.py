@@ -65,6 +65,34 @@ def test_shards_hold_every_item_once_and_never_more_than_their_size(tmp_path_fac
     assert Shards(folder, "x", total, size).fill(work) is not None and len(widths) == -(-total // size), "what is there is not made again"
 
 
+@pytest.mark.parametrize("how", ["empty", "cut short", "a bit flipped", "a header of nonsense"])
+def test_a_damaged_shard_is_named_and_made_again(how, tmp_path, caplog):
+    made = []
+
+    def work(first, end):
+        made.append(first)
+        return {"x": torch.arange(first, end)[:, None], "y": torch.ones(end - first, 2, dtype=torch.bfloat16)}
+
+    shards = Shards(tmp_path, "x", 12, 4).fill(work)
+    path = shards.path(4, 8)
+    whole = path.read_bytes()
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    path.write_bytes({"empty": b"", "cut short": whole[:-3], "a bit flipped": flipped}.get(how, whole.replace(b'"I64"', b'"I6?"')))
+    shards = Shards(tmp_path, "x", 12, 4).fill(work)
+    assert made == [0, 4, 8, 4]
+    assert f"{path}: it " in caplog.text and "it is removed and made again" in caplog.text
+    assert path.read_bytes() == whole
+    assert shards.join("x", tmp_path / "x.npy")[:, 0].tolist() == list(range(12))
+
+
+def test_a_shard_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda handle: done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name) or fsync(handle))
+    monkeypatch.setattr(os, "replace", lambda source, target: done.append("renamed") or replace(source, target))
+    shards = Shards(tmp_path, "x", 1, 4).fill(lambda first, end: {"x": torch.zeros(1)})
+    assert done == [shards.path(0, 1).with_suffix(".part").name, "renamed", tmp_path.name]
+
+
 @given(words=st.lists(st.integers(1, 9), min_size=1, max_size=40), size=st.integers(1, 12))
 def test_packed_states_are_written_as_safetensors_writes_them(tmp_path_factory, words, size):
     folder, captions = tmp_path_factory.mktemp("packed"), [" ".join(["w"] * count) for count in words]

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+from methods.pictures import PictureError
 from methods.processes import launch
 from methods.reads import recording
 from tests.methods.made_up import SETTINGS, stage_inputs, t5, training
 
+ROOT = Path(__file__).resolve().parents[2]
 SHORT = SETTINGS.model_copy(update={"epochs": 1, "batch": 20, "discriminative_steps": 2, "discriminative_batch": 9, "learning_rate": 1e-3})
 
 
@@ -54,3 +63,64 @@ def test_what_a_process_refuses_is_refused_in_its_words(tmp_path):
     inputs = stage_inputs(tmp_path / "inputs")
     with pytest.raises(ValueError, match=r"no transformers folder: config\.json is missing"):
         launch("methods.training:train_here", config, inputs, tmp_path, 2)
+
+
+def refuses(config, inputs, out):
+    raise PictureError("no picture", "missing")
+
+
+def fails(config, inputs, out):
+    raise KeyError("backbone")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("function", "kind", "message"), [("refuses", ValueError, "no picture"), ("fails", RuntimeError, "KeyError: 'backbone'")]
+)
+def test_an_error_says_one_line_and_brings_the_traceback(function, kind, message, tmp_path):
+    with pytest.raises(kind) as raised:
+        launch(f"tests.methods.test_processes:{function}", {}, {}, tmp_path, 2)
+    assert str(raised.value) == message
+    assert f"in {function}\n" in raised.value.__notes__[0]
+
+
+def endless(config, inputs, out):
+    (out / f"{os.getpid()}-{os.getppid()}").touch()
+    time.sleep(600)
+
+
+LAUNCH = """
+import signal, sys
+from pathlib import Path
+from methods.pictures import PictureError
+from methods.processes import launch
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
+launch("tests.methods.test_processes:endless", {}, {}, Path(sys.argv[1]), 2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])
+def test_processes_end_with_whom_they_work_for(how, tmp_path):
+    parent = subprocess.Popen([sys.executable, "-c", LAUNCH, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    _wait(lambda: len(list(tmp_path.iterdir())) == 2 or parent.poll() is not None)
+    pids = {int(pid) for path in tmp_path.iterdir() for pid in path.name.split("-")}
+    assert len(pids) == 3 and all(map(_runs, pids)), "two processes and their launcher"
+    parent.send_signal(how)
+    assert parent.wait(timeout=60) != 0
+    _wait(lambda: not any(map(_runs, pids)))
+
+
+def _wait(for_what):
+    deadline = time.monotonic() + 60
+    while not for_what():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

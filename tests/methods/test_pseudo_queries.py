@@ -72,7 +72,7 @@ def test_a_captioner_is_asked_for_the_split_in_order(tmp_path, monkeypatch):
 
     monkeypatch.setattr("baselines.captioner.Captioner", Captioner)
     monkeypatch.setattr("baselines.clip.CLIP", lambda folder: None)
-    monkeypatch.setattr("methods.features.pack_states", pack_states)
+    monkeypatch.setattr("methods.extraction.pack_states", pack_states)
     inputs = {"data": tmp_path, "features": tmp_path, "encoder": tmp_path}
     with pytest.raises(InterruptedError, match=r"\['a', 'b', 'c'\]"):
         make({"split": "test", "count": 2, "seed": 3, "by": str(tmp_path)}, inputs, tmp_path)

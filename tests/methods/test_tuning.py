@@ -97,6 +97,27 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(native, data, tmp_
     assert changed(whole, cut) == set()
 
 
+def test_resumed_after_its_last_epoch_it_has_read_the_training_split(native, data, tmp_path, monkeypatch):
+    report, whole = tuned(native, data, tmp_path / "out", tuning_epochs=1)
+    monkeypatch.setattr(tuning, "_epoch", None)
+    with recording({"start": native, "data": data}) as reads:
+        again, resumed = tuned(native, data, tmp_path / "out", tuning_epochs=1)
+    assert again == report and changed(whole, resumed) == set()
+    assert reads.as_dict()["own"] == {"pictures": ["train"], "captions": ["train"]}
+
+
+@pytest.mark.parametrize("how", ["empty", "cut short", "a bit flipped"])
+def test_a_damaged_epoch_is_named_and_training_starts_anew(how, native, data, tmp_path, caplog):
+    whole_report, whole = tuned(native, data, tmp_path / "out", tuning_epochs=1)
+    kept = tmp_path / "out" / UNFINISHED / "epoch.pt"
+    stored, middle = kept.read_bytes(), kept.stat().st_size // 2
+    flipped = stored[:middle] + bytes([stored[middle] ^ 1]) + stored[middle + 1 :]
+    kept.write_bytes({"empty": b"", "cut short": stored[:-100], "a bit flipped": flipped}[how])
+    report, after = tuned(native, data, tmp_path / "out", tuning_epochs=1)
+    assert f"{kept}: " in caplog.text and "training starts anew" in caplog.text
+    assert report == whole_report and changed(whole, after) == set()
+
+
 def test_siglip_is_trained_by_its_own_loss(data, tmp_path, monkeypatch):
     folder = checkpoints.open_clip_folder(tmp_path / "model", checkpoints.SIGLIP, checkpoints.siglip_tokenizer(tmp_path / "tokenizer"))
     values = iter(range(10))
