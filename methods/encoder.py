@@ -68,7 +68,7 @@ def encoder_stages(config: EncoderSettings, data: Stage) -> dict[str, Stage]:
         own = config.model_dump(exclude={"model", "pretrained", "train", *TUNING} - {"weight_decay", "seed"})
         encoder = Stage("encoder", "methods.features:train_encoder", own, {"data": data, "trunks": trunks})
         if config.train in ("", "projections"):
-            features = Stage("features", "methods.features:project", {}, {"data": data, "trunks": trunks, "encoder": encoder})
+            features = Stage("features", "methods.features:project", {}, {"data": data, "trunks": trunks, "encoder": encoder}, version=2)
             return {"trunks": trunks, "encoder": encoder, "features": features}
     else:
         named = {"model": config.model, "pretrained": config.pretrained, "identity": [identity(need) for need in encoder_needs(config)]}
@@ -78,7 +78,7 @@ def encoder_stages(config: EncoderSettings, data: Stage) -> dict[str, Stage]:
         encoder = Stage("encoder", "methods.tuning:tune", tuning, {"data": data, "start": encoder}, resumes=True)
     inputs = {"data": data, "encoder": encoder}
     states = Stage("states", "methods.extraction:extract_states", {}, inputs, resumes=True)
-    features = Stage("features", "methods.extraction:extract", {}, inputs, resumes=True)
+    features = Stage("features", "methods.extraction:extract", {}, inputs, version=2, resumes=True)
     return {"trunks": states, "encoder": encoder, "features": features}
 
 
