@@ -109,6 +109,12 @@ class Generator(nn.Module, ABC):
         """
         return self.logits(self.decoding.advance(self.embed(tokens_BM), state, parents_BM))
 
+    def _prefix(self, projection: nn.Linear, vectors_BD: Tensor, drop: float = 0.0) -> Source:
+        """Returns picture or caption vectors, scaled to components near 1, projected to prefix positions."""
+        unit_BD = nn.functional.normalize(vectors_BD.to(self.device), dim=-1) * vectors_BD.shape[-1] ** 0.5
+        states_BTW = projection(nn.functional.dropout(unit_BD, drop)).unflatten(-1, (self.settings.prefix, -1))
+        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool, device=self.device))
+
     def recompute_activations(self) -> None:
         """Makes training keep no activations of the transformer's layers but compute them again for the gradient."""
         from transformers import PreTrainedModel
@@ -191,17 +197,11 @@ class FrozenTextGenerator(Generator):
         states_BTW = self.from_states(nn.functional.dropout(captions.states_BTH, drop))
         if not self.settings.caption_vector:
             return Source(states_BTW, captions.mask_BT)
-        prefix = self._prefix(self.from_caption, captions.vectors_BD)
+        prefix = self._prefix(self.from_caption, captions.vectors_BD, drop)
         return Source(torch.cat([prefix.states_BTW, states_BTW], 1), torch.cat([prefix.mask_BT, captions.mask_BT], 1))
 
     def picture_source(self, vectors_BD: Tensor) -> Source:
-        return self._prefix(self.from_picture, vectors_BD)
-
-    def _prefix(self, projection: nn.Linear, vectors_BD: Tensor) -> Source:
-        drop = self.settings.source_dropout if self.training else 0.0
-        unit_BD = nn.functional.normalize(vectors_BD.to(self.device), dim=-1) * vectors_BD.shape[-1] ** 0.5
-        states_BTW = projection(nn.functional.dropout(unit_BD, drop)).unflatten(-1, (self.settings.prefix, -1))
-        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool, device=self.device))
+        return self._prefix(self.from_picture, vectors_BD, self.settings.source_dropout if self.training else 0.0)
 
     def embed(self, tokens: Tensor) -> Tensor:
         return self.embedding(tokens)

@@ -85,9 +85,7 @@ class Seq2SeqGenerator(Generator):
         return Source(encoded.last_hidden_state, words["attention_mask"].bool())
 
     def picture_source(self, vectors_BD: Tensor) -> Source:
-        unit_BD = nn.functional.normalize(vectors_BD.to(self.device), dim=-1) * vectors_BD.shape[-1] ** 0.5
-        states_BTW = self.from_picture(unit_BD).unflatten(-1, (self.settings.prefix, -1))
-        return Source(states_BTW, torch.ones(states_BTW.shape[:2], dtype=torch.bool, device=self.device))
+        return self._prefix(self.from_picture, vectors_BD)
 
     def embed(self, tokens: Tensor) -> Tensor:
         start = self.model.config.decoder_start_token_id

@@ -13,13 +13,20 @@ def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> 
     return tuple(dict.fromkeys(name.strip() for name in value.split(",") if name.strip())) if value else ()
 
 
+def chosen_datasets(datasets: tuple[str, ...], tiny: bool, data_root: Path | None, five_captions: bool) -> tuple[str, ...]:
+    """Returns the data sets that a command's options name, the default where they name none."""
+    from benchmarks.roots import named
+
+    return named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
+
+
 store_option = click.option(
     "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar="VOKENBENCH_STORE", show_default=True, show_envvar=True,
     help="Folder of finished stages; may be deleted at any time.",
 )  # fmt: skip
 results_option = click.option(
     "--results", type=click.Path(path_type=Path),
-    help="Folder of tables and run summaries.  [default: results; none with --rows or --set, which make a part or a variant of a table]",
+    help="Folder of tables and run summaries.  [default: results; none for a part or variant: --rows, --set, --tiny on other data]",
 )  # fmt: skip
 dataset_option = click.option(
     "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"

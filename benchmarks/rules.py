@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.options import (
-    DEFAULT_DATASET,
-    TINY_DATASET,
+    chosen_datasets,
     data_root_option,
     dataset_option,
     five_captions_option,
@@ -18,12 +17,6 @@ from benchmarks.options import (
     store_option,
     tiny_option,
 )
-
-
-def chosen_datasets(datasets: tuple[str, ...], tiny: bool, data_root: Path | None, five_captions: bool) -> tuple[str, ...]:
-    from benchmarks.roots import named
-
-    return named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
 
 
 @click.command("explain-protocol")

@@ -11,8 +11,8 @@ import click
 
 from benchmarks import rules
 from benchmarks.options import (
-    DEFAULT_DATASET,
     TINY_DATASET,
+    chosen_datasets,
     data_root_option,
     dataset_option,
     five_captions_option,
@@ -70,11 +70,10 @@ def run_table(
     from benchmarks.grid import build_grid
     from benchmarks.prefetch import needed, refuse_missing
     from benchmarks.render import markdown
-    from benchmarks.roots import named
     from benchmarks.stages import Store
     from methods import needs
 
-    datasets = named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
+    datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     table = campaign.chosen(tables.table(name), rows)
     plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
     if split != "test" and results:
@@ -131,10 +130,9 @@ def data(
     """Build or list data sets and say what is in them."""
     from benchmarks.datasets import data_stage
     from benchmarks.progress import Bar
-    from benchmarks.roots import named
     from benchmarks.stages import Store
 
-    datasets = named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
+    datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     built = [data_stage(name) for name in datasets]
     if sheet and len(built) > 1:
         raise ValueError("--contact-sheet shows one data set: name one with --dataset")
