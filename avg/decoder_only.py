@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from avg.backbone import TEXT_TOKENS, open_backbone
 from avg.captions import CaptionBatch
-from avg.decoding import Source
+from avg.decoding import Source, flat_parents
 from avg.generator import BACKBONE, Generator, fitted_rows
 from avg.precision import autocast
 from avg.settings import GeneratorSettings
@@ -167,7 +167,7 @@ class DecoderOnlyGenerator(Generator):
         return self.logits(hidden_BTW[:, -1]), Prompted(cache, source.mask_BT, 1)
 
     def step(self, state: Prompted, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
-        rows_X = (torch.arange(len(parents_BM), device=parents_BM.device)[:, None] * state.beams + parents_BM).flatten()
+        rows_X = flat_parents(parents_BM, state.beams)
         # the prompt's keys move with the beams: a transformers cache holds one tensor of a layer's keys
         state.cache.reorder_cache(rows_X)
         state.mask_XS = torch.cat([state.mask_XS[rows_X], state.mask_XS.new_ones(len(rows_X), 1)], 1)

@@ -53,7 +53,8 @@ def of(decoder: nn.Module) -> Decoding:
     return T5Decoding(decoder) if isinstance(decoder, T5Stack) else CachedDecoding(decoder)
 
 
-def _flat_parents(parents_BM: Tensor, beams: int) -> Tensor:
+def flat_parents(parents_BM: Tensor, beams: int) -> Tensor:
+    """Returns the rows, among all queries' beams end to end, that new beams continue, (B * M,)."""
     return (torch.arange(len(parents_BM), device=parents_BM.device)[:, None] * beams + parents_BM).flatten()
 
 
@@ -87,7 +88,7 @@ class CachedDecoding(Decoding):
 
     def advance(self, embeds_BMW: Tensor, state: _Cached, parents_BM: Tensor) -> Tensor:
         if state.cache.get_seq_length():
-            rows_X = _flat_parents(parents_BM, state.beams)
+            rows_X = flat_parents(parents_BM, state.beams)
             state.cache.self_attention_cache.reorder_cache(rows_X)
             if state.beams != parents_BM.shape[1]:
                 # beams of one query share its source, so its keys are copied when their number changes, and not moved when beams are
@@ -153,7 +154,7 @@ class T5Decoding(Decoding):
             past: KeysValues | None = None
             if depth:
                 keys, values = state.keys_values[number]
-                rows_X = _flat_parents(parents_BM, keys.shape[1])
+                rows_X = flat_parents(parents_BM, keys.shape[1])
                 past = _taken(keys, rows_X, parents_BM), _taken(values, rows_X, parents_BM)
             memory = state.memory
             hidden_BM1W, now = self._block(block, hidden_BM1W, past, bias_h1t, memory.keys_values[number], memory.bias_B111T)
