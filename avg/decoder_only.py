@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from avg.backbone import TEXT_TOKENS, open_backbone
 from avg.captions import CaptionBatch
-from avg.decoding import Source, flat_parents
+from avg.decoding import NONE, Source, numbered, taken
 from avg.generator import BACKBONE, Generator, fitted_rows
 from avg.precision import autocast
 from avg.settings import GeneratorSettings
@@ -32,11 +32,21 @@ SCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
 
 @dataclass
 class Prompted:
-    """Where a batch of beams stands: keys and values of prompt and identifier so far, and which positions are no padding, each M times."""
+    """Where a batch of queries stands: the prompt, its last hidden state, and what is kept of it and of all beams' tokens.
 
+    The cache holds one row a query: a beam's tokens are columns of it, which the other beams' do not see (tree attention), so that nothing
+    of it is ever moved or copied. A model without explicit positions has none; it is given the embeddings again.
+    """
+
+    source: Source
+    last_BW: Tensor
     cache: Any
-    mask_XS: Tensor
-    beams: int
+    embeds_BSW: Tensor
+
+
+def _counted(mask_BS: Tensor) -> Tensor:
+    """Returns positions counted from the first token that does not pad."""
+    return (mask_BS.cumsum(1) - 1).clamp(min=0)
 
 
 class DecoderOnlyGenerator(Generator):
@@ -140,10 +150,20 @@ class DecoderOnlyGenerator(Generator):
     def embed(self, tokens: Tensor) -> Tensor:
         return self.language_model.get_input_embeddings()(tokens + self.first)
 
+    @property
+    def vocabulary(self) -> int:
+        return self.first + self.tokens
+
     def logits(self, hidden: Tensor) -> Tensor:
+        return self._said(hidden, self.first)
+
+    def whole_logits(self, hidden: Tensor) -> Tensor:
+        return self._said(hidden, 0)
+
+    def _said(self, hidden: Tensor, first: int) -> Tensor:
         head = self.language_model.get_output_embeddings()
-        bias_V = None if head.bias is None else head.bias[self.first :].to(hidden.dtype)
-        return nn.functional.linear(hidden, head.weight[self.first :].to(hidden.dtype), bias_V).float()
+        bias_V = None if head.bias is None else head.bias[first:].to(hidden.dtype)
+        return nn.functional.linear(hidden, head.weight[first:].to(hidden.dtype), bias_V).float()
 
     def forward(self, source: Source, codes: Tensor) -> Tensor:
         several, length = codes.ndim == 3, codes.shape[-1]
@@ -153,36 +173,66 @@ class DecoderOnlyGenerator(Generator):
         states_XSW = torch.cat([prompt_XTW, self.embed(codes_XL[:, :-1].clamp(min=0)).to(prompt_XTW.dtype)], 1)
         mask_XS = torch.cat([mask_XT, mask_XT.new_ones(len(codes_XL), length - 1)], 1)
         with autocast(self.device):
-            hidden_XSW = self._hidden(states_XSW, mask_XS, (mask_XS.cumsum(1) - 1).clamp(min=0), use_cache=False)
+            hidden_XSW = self._hidden(states_XSW, mask_XS, _counted(mask_XS))
             # what the prompt's last token says is the identifier's first
             logits_XLV = self.logits(hidden_XSW[:, -length:])
         return logits_XLV.unflatten(0, codes.shape[:-1])
 
-    def start(self, source: Source) -> tuple[Tensor, Prompted]:
+    def begin(self, source: Source, length: int, room: int) -> Prompted:
         from transformers import DynamicCache
 
-        cache = DynamicCache()
-        positions_BT = (source.mask_BT.cumsum(1) - 1).clamp(min=0)
-        hidden_BTW = self._hidden(source.states_BTW, source.mask_BT, positions_BT, use_cache=True, past_key_values=cache)
-        return self.logits(hidden_BTW[:, -1]), Prompted(cache, source.mask_BT, 1)
+        cache = DynamicCache() if self._takes_positions else None
+        hidden_BTW = self._hidden(source.states_BTW, source.mask_BT, _counted(source.mask_BT), past_key_values=cache)
+        return Prompted(source, hidden_BTW[:, -1], cache, source.states_BTW[:, -1:])
 
-    def step(self, state: Prompted, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
-        rows_X = flat_parents(parents_BM, state.beams)
-        # the prompt's keys move with the beams: a transformers cache holds one tensor of a layer's keys
-        state.cache.reorder_cache(rows_X)
-        state.mask_XS = torch.cat([state.mask_XS[rows_X], state.mask_XS.new_ones(len(rows_X), 1)], 1)
-        state.beams = parents_BM.shape[1]
-        positions_X1 = state.mask_XS.sum(1, keepdim=True) - 1
-        embeds_X1W = self.embed(tokens_BM.reshape(-1, 1))
-        hidden_X1W = self._hidden(embeds_X1W, state.mask_XS, positions_X1, use_cache=True, past_key_values=state.cache)
-        return self.logits(hidden_X1W[:, 0]).unflatten(0, parents_BM.shape)
+    def advance(self, tokens_BMn: Tensor, state: Prompted, past_BMt: Tensor, ragged: bool) -> tuple[Tensor, Tensor]:
+        if not past_BMt.shape[2]:
+            # the start is the prompt's last token: what follows it was computed with the prompt
+            return state.last_BW[:, None, None], numbered(0, 1, 1, tokens_BMn.device)
+        if state.cache is None:
+            return self._again(tokens_BMn, state, past_BMt)
+        batch, beams, new = tokens_BMn.shape
+        prompt = state.source.mask_BT
+        width = prompt.shape[1] - 1  # columns of the prompt before its last token, which is position 0
+        places_Mn = numbered(state.cache.get_seq_length() - width, beams, new, tokens_BMn.device)
+        length_BM = (past_BMt != NONE).sum(2)
+        seen_BMS = torch.zeros(batch, beams, int(places_Mn[-1, -1]) + 1, dtype=torch.bool, device=tokens_BMn.device)
+        seen_BMS.scatter_(2, past_BMt.clamp(min=0), True)  # what fills points to position 0, which all see
+        seen_BMnS = seen_BMS[:, :, None].repeat(1, 1, new, 1)
+        for token in range(new):
+            # a beam's new tokens see those of it that are before them
+            seen_BMnS[:, :, token].scatter_(2, places_Mn[:, : token + 1].expand(batch, -1, -1), True)
+        mask_BXS = torch.cat([prompt[:, None, :-1].expand(-1, beams * new, -1), seen_BMnS.flatten(1, 2)], 2)
+        positions_BMn = prompt.sum(1)[:, None, None] + (length_BM[..., None] - 1) + torch.arange(new, device=tokens_BMn.device)
+        embeds_BXW = self.embed(tokens_BMn.flatten(1))
+        hidden_BXW = self._hidden(embeds_BXW, mask_BXS[:, None], positions_BMn.flatten(1), past_key_values=state.cache)
+        return hidden_BXW.unflatten(1, (beams, new)), places_Mn
 
-    def _hidden(self, states_BTW: Tensor, mask_BS: Tensor, positions_BT: Tensor, **cache: Any) -> Tensor:
-        decoder = self.decoder
+    def _again(self, tokens_BMn: Tensor, state: Prompted, past_BMt: Tensor) -> tuple[Tensor, Tensor]:
+        """Does what `advance` does with a model that counts positions by itself: prompt and identifiers so far are computed again."""
+        batch, beams, new = tokens_BMn.shape
+        places_Mn = numbered(state.embeds_BSW.shape[1], beams, new, tokens_BMn.device)
+        state.embeds_BSW = torch.cat([state.embeds_BSW, self.embed(tokens_BMn.flatten(1))], 1)
+        path_BMs = torch.cat([past_BMt, places_Mn.expand(batch, -1, -1)], 2)[:, :, 1:]  # position 0 stands in the prompt
+        states_XSW = torch.cat([state.source.states_BTW.repeat_interleave(beams, 0), taken(state.embeds_BSW, path_BMs).flatten(0, 1)], 1)
+        mask_XS = torch.cat([state.source.mask_BT.repeat_interleave(beams, 0), (path_BMs != NONE).flatten(0, 1)], 1)
+        hidden_XSW = self._hidden(states_XSW, mask_XS, _counted(mask_XS))
+        return hidden_XSW[:, -new:].unflatten(0, (batch, beams)), places_Mn
+
+    @property
+    def _takes_positions(self) -> bool:
         # models that bias attention by distance (ALiBi) take no positions: the mask tells them
-        if "position_ids" in inspect.signature(decoder.forward).parameters:
-            cache["position_ids"] = positions_BT
-        return decoder(inputs_embeds=states_BTW, attention_mask=mask_BS.long(), **cache).last_hidden_state
+        return "position_ids" in inspect.signature(self.decoder.forward).parameters
+
+    def _hidden(self, states_BTW: Tensor, mask: Tensor, positions_BT: Tensor, past_key_values: Any = None) -> Tensor:
+        """Runs the decoder under a mask of positions, (B, S), or of what each new position sees, (B, 1, T, S)."""
+        given: dict[str, Any] = {"position_ids": positions_BT} if self._takes_positions else {}
+        if mask.ndim == 4:
+            mask = torch.zeros(mask.shape, dtype=states_BTW.dtype, device=mask.device).masked_fill(~mask, torch.finfo(states_BTW.dtype).min)
+        else:
+            mask = mask.long()
+        given |= {"use_cache": False} if past_key_values is None else {"use_cache": True, "past_key_values": past_key_values}
+        return self.decoder(inputs_embeds=states_BTW, attention_mask=mask, **given).last_hidden_state
 
     def save(self, folder: Path) -> None:
         """Writes model, tokenizer, adapter and projection, so that the folder needs the checkpoint that it came from no more.

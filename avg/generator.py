@@ -23,12 +23,11 @@ from torch import Tensor, nn
 
 from avg import decoding
 from avg.captions import CaptionBatch
-from avg.decoding import CachedDecoding, Decoding, Source
+from avg.decoding import Decoding, OwnDecoding, Source
 from avg.precision import autocast
+from avg.reader import PAD, Reader
 from avg.settings import GeneratorSettings
 
-PAD = -1
-"""Fills identifiers shorter than the longest."""
 BACKBONE = "backbone"
 """Where a generator's folder holds the transformers model that it was made of."""
 
@@ -37,7 +36,7 @@ class Generator(nn.Module, ABC):
     """Writes identifiers of L tokens out of V.
 
     Attributes:
-        decoder: a transformers decoder that takes `inputs_embeds`, attends to a source and keeps a cache.
+        decoder: a transformers decoder that takes `inputs_embeds` and attends to a source.
         tokens: V; token V starts an identifier.
         own_forward: whether the decoder is run by transformers' own forward alone: what recomputes activations or shards weights has its
             hooks there.
@@ -77,9 +76,18 @@ class Generator(nn.Module, ABC):
         """Returns the V logits of hidden states, float32."""
 
     @property
+    def vocabulary(self) -> int:
+        """How many words the model has, identifier tokens among them."""
+        return self.tokens
+
+    def whole_logits(self, hidden: Tensor) -> Tensor:
+        """Returns the logits of all words of hidden states, float32."""
+        return self.logits(hidden)
+
+    @property
     def decoding(self) -> Decoding:
         """What runs the decoder."""
-        return CachedDecoding(self.decoder) if self.own_forward else decoding.of(self.decoder)
+        return OwnDecoding(self.decoder) if self.own_forward else decoding.of(self.decoder)
 
     def forward(self, source: Source, codes: Tensor) -> Tensor:
         """Returns the logits of every step given the true tokens before it, float32 (..., L, V).
@@ -94,20 +102,23 @@ class Generator(nn.Module, ABC):
             hidden_BMLW = self.decoding.teach(embeds if several else embeds[:, None], source)
             return self.logits(hidden_BMLW if several else hidden_BMLW[:, 0])
 
-    def start(self, source: Source) -> tuple[Tensor, Any]:
-        """Returns the logits of the first token, (B, V), and the state from which decoding goes on with one beam."""
-        state = self.decoding.begin(source)
-        first_B1 = torch.full((len(source.mask_BT), 1), self.tokens, device=self.device)
-        return self.step(state, torch.zeros_like(first_B1), first_B1)[:, 0], state
-
-    def step(self, state: Any, parents_BM: Tensor, tokens_BM: Tensor) -> Tensor:
-        """Returns the logits after one more token of each of M beams, (B, M, V), and moves the state there.
+    def reader(self, source: Source, length: int, room: int = 0, whole_vocabulary: bool = False) -> Reader:
+        """Returns the generator before these sources, ready to read identifiers.
 
         Args:
-            parents_BM: which beam of the state each new beam continues.
-            tokens_BM: the token it appends.
+            length: of the longest identifier, in tokens.
+            room: positions a query for which memory is laid out at once; more may come.
+            whole_vocabulary: see `Reader`.
         """
-        return self.logits(self.decoding.advance(self.embed(tokens_BM), state, parents_BM))
+        return Reader(self, self.begin(source, length, room), len(source.mask_BT), whole_vocabulary)
+
+    def begin(self, source: Source, length: int, room: int) -> Any:
+        """Returns the state before the first token, as `advance` takes it."""
+        return self.decoding.begin(source, length, room)
+
+    def advance(self, tokens_BMn: Tensor, state: Any, past_BMt: Tensor, ragged: bool) -> tuple[Tensor, Tensor]:
+        """Returns hidden states after n tokens more of each beam, (B, M, n, W), and their positions' numbers; see `Decoding.advance`."""
+        return self.decoding.advance(self.embed(tokens_BMn), state, past_BMt, ragged)
 
     def _prefix(self, projection: nn.Linear, vectors_BD: Tensor, drop: float = 0.0) -> Source:
         """Returns picture or caption vectors, scaled to components near 1, projected to prefix positions."""

@@ -91,12 +91,21 @@ class Seq2SeqGenerator(Generator):
         start = self.model.config.decoder_start_token_id
         return self.model.get_input_embeddings()(torch.where(tokens == self.tokens, start, tokens + self.first))
 
+    @property
+    def vocabulary(self) -> int:
+        return self.first + self.tokens
+
     def logits(self, hidden: Tensor) -> Tensor:
-        rows_VW = self.model.get_output_embeddings().weight[self.first :]
+        return self._said(hidden, self.model.get_output_embeddings().weight[self.first :])
+
+    def whole_logits(self, hidden: Tensor) -> Tensor:
+        return self._said(hidden, self.model.get_output_embeddings().weight)
+
+    def _said(self, hidden: Tensor, rows_XW: Tensor) -> Tensor:
         # T5 scales what it hands to an output head that was tied when it was pretrained; T5 v1.1's and Flan-T5's were not
         config = self.model.config
         scaled = getattr(config, "scale_decoder_outputs", config.model_type == "umt5" and config.tie_word_embeddings)
-        return (hidden @ rows_VW.to(hidden.dtype).T * (self.width**-0.5 if scaled else 1.0)).float()
+        return (hidden @ rows_XW.to(hidden.dtype).T * (self.width**-0.5 if scaled else 1.0)).float()
 
     def save(self, folder: Path) -> None:
         """Writes model, tokenizer and projection, so that the folder needs the checkpoint that it came from no more."""

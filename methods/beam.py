@@ -1,61 +1,100 @@
 """Constrained beam search over a prefix index of identifiers (§3.3).
 
-Q queries, M beams, C children of a node at most, V identifier tokens, L identifier length.
+Q queries, M beams, C edges of a node at most, L identifier length, t positions of a beam's past, n tokens read at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from avg.reader import Read
 from methods.trie import PAD, Trie
 
-Continue = Callable[[Tensor, Tensor], Tensor]
-"""(parents_QM, tokens_QM) -> logits of the next token (Q, M, V): appends a token to chosen beams."""
+
+class Reader(Protocol):
+    """A model that reads tokens of many beams after a query, and says what may follow (`avg.reader.Reader`; tests have others)."""
+
+    queries: int
+    start: int
+    device: torch.device
+
+    def __call__(self, tokens_QMn: Tensor, past_QMt: Tensor, /, ragged: bool = False) -> Read: ...
 
 
 class DeviceTrie:
-    """A prefix index as tensors, on the device where the beams are."""
+    """A prefix index as tensors, on the device where the beams are; on the CPU they share the index's memory."""
 
     def __init__(self, trie: Trie, device: torch.device | None = None):
-        self.first_S1, self.token_E = torch.from_numpy(trie.first_S1).to(device), torch.from_numpy(trie.token_E).to(device)
-        self.leaf_S, self.identifiers_NL = torch.from_numpy(trie.leaf_S).to(device), torch.from_numpy(trie.identifiers_NL).to(device)
+        arrays = (trie.first_S, trie.count_S, trie.token_E, trie.child_E, trie.identifiers_NL)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # mapped from a file; nothing here writes to it
+            tensors = [torch.from_numpy(array).to(device) for array in arrays]
+        self.first_S, self.count_S, self.token_E, self.child_E, self.identifiers_NL = tensors
+        self.lengths_N = (self.identifiers_NL != PAD).sum(1, dtype=torch.int16)
+        self.fan_out, self.length = tuple(trie.fan_out), trie.identifiers_NL.shape[1]
+
+    def whole(self, nodes_QMC: Tensor, depth: Tensor) -> Tensor:
+        """Says which places in the index are an identifier with no token left after so many."""
+        rows_QMC = (~nodes_QMC).clamp(min=0)
+        return (nodes_QMC < 0) & (self.lengths_N[rows_QMC] == depth)
+
+    def edges(self, nodes_QM: Tensor, depth: int | Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what may follow beams that stand at a depth: tokens, where they lead, and which of the places hold one, each (Q, M, C).
+
+        Args:
+            nodes_QM: an inner node, or ~row of the only identifier that is left; then the one edge is its next token, or PAD at its end.
+            depth: of all beams, or of each, (Q, M).
+            width: C, at least as many edges as any of the nodes has.
+        """
+        inner_QM, alone_QM = nodes_QM.clamp(min=0), nodes_QM < 0
+        offset_C = torch.arange(width, device=nodes_QM.device)
+        count_QM = self.count_S[inner_QM].masked_fill(alone_QM, 1)
+        valid_QMC = offset_C < count_QM[..., None]
+        edge_QMC = torch.where(valid_QMC, self.first_S[inner_QM][..., None] + offset_C, 0)
+        token_QMC, child_QMC = self.token_E[edge_QMC].long(), self.child_E[edge_QMC].long()
+        rest_QM = self.identifiers_NL[(~nodes_QM).clamp(min=0), depth].long()
+        token_QMC[..., 0] = torch.where(alone_QM, rest_QM, token_QMC[..., 0])
+        child_QMC[..., 0] = torch.where(alone_QM, nodes_QM, child_QMC[..., 0])
+        return token_QMC, child_QMC, valid_QMC
 
 
 @torch.inference_mode()
-def beam_search(first_logits_QV: Tensor, advance: Continue, trie: DeviceTrie, beams: int) -> tuple[Tensor, Tensor]:
+def beam_search(read: Reader, trie: DeviceTrie, beams: int) -> tuple[Tensor, Tensor]:
     """Returns the best identifiers of each query by summed log-probability, rows of the index, best first (Q, M), and scores (Q, M).
 
     Where the index holds fewer than M identifiers, or the beam died out, rows are -1 and scores -inf. With as many beams as identifiers
-    the result is exact. Log-probabilities are normalised over the V identifier tokens, not over the children.
+    the result is exact. What log-probabilities are normalised over is the reader's: identifier tokens, not the children.
+
+    Shapes depend on the index and on M alone, and nothing is asked of the device before the last step.
     """
-    queries, device = len(first_logits_QV), first_logits_QV.device
+    queries, device = read.queries, read.device
     nodes_QM = torch.zeros(queries, 1, dtype=torch.long, device=device)
     scores_QM = torch.zeros(queries, 1, device=device)
-    logits_QMV = first_logits_QV[:, None]
-    for depth in range(trie.identifiers_NL.shape[1]):
-        first_QM = trie.first_S1[nodes_QM]
-        count_QM = trie.first_S1[nodes_QM + 1] - first_QM
-        ended_QM = trie.leaf_S[nodes_QM] != PAD
-        if ended_QM.all():
-            break
-        offset_C = torch.arange(max(int(count_QM.max()), 1), device=device)
-        valid_QMC = offset_C < count_QM[..., None]
-        edge_QMC = torch.where(valid_QMC, first_QM[..., None] + offset_C, 0)
-        token_QMC = trie.token_E[edge_QMC]
-        logs_QMC = logits_QMV.float().log_softmax(-1).gather(-1, token_QMC).masked_fill(~valid_QMC, float("-inf"))
-        # an ended identifier stays as it is, in its first child's place
-        logs_QMC[..., 0].masked_fill_(ended_QM, 0.0)
-        child_QMC = torch.where(ended_QM[..., None], nodes_QM[..., None], edge_QMC + 1)
+    tokens_QM = torch.full_like(nodes_QM, read.start)
+    past_QMt = nodes_QM[..., None][..., :0]
+    for depth, width in enumerate(trie.fan_out):
+        found = read(tokens_QM[..., None], past_QMt)
+        past_QMt = _appended(past_QMt, found.places_Mn)
+        token_QMC, child_QMC, valid_QMC = trie.edges(nodes_QM, depth, width)
+        logs_QMC = found.logs(token_QMC[:, :, None])[:, :, 0].masked_fill(~valid_QMC, float("-inf"))
         flat_QX = (scores_QM[..., None] + logs_QMC).flatten(1)
         scores_QM, pick_QM = flat_QX.topk(min(beams, flat_QX.shape[1]), dim=1)
-        parent_QM = pick_QM // len(offset_C)
-        nodes_QM = child_QMC.flatten(1).gather(1, pick_QM)
-        # what is dead stands at the root with no way back: its score is -inf
-        nodes_QM = nodes_QM.masked_fill(scores_QM == float("-inf"), 0)
-        if depth + 1 < trie.identifiers_NL.shape[1]:
-            logits_QMV = advance(parent_QM, token_QMC.flatten(1).gather(1, pick_QM))
-    rows_QM = trie.leaf_S[nodes_QM].masked_fill(scores_QM == float("-inf"), PAD)
-    return rows_QM, scores_QM
+        parent_QM = pick_QM // width
+        nodes_QM, tokens_QM = child_QMC.flatten(1).gather(1, pick_QM), token_QMC.flatten(1).gather(1, pick_QM)
+        past_QMt = past_QMt.gather(1, parent_QM[..., None].expand(-1, -1, past_QMt.shape[2]))
+    # no inner nodes are left: the rest of every beam's identifier is known, and is read at once
+    rows_QM, depth = (~nodes_QM).clamp(min=0), len(trie.fan_out)
+    if (longest := int(trie.lengths_N[rows_QM].max())) > depth:
+        rest_QMn = trie.identifiers_NL[rows_QM, depth:longest].long()
+        found = read(torch.cat([tokens_QM[..., None], rest_QMn[..., :-1]], 2), past_QMt)
+        scores_QM, order_QM = (scores_QM + found.logs(rest_QMn[..., None]).sum((2, 3))).sort(dim=1, descending=True, stable=True)
+        rows_QM = rows_QM.gather(1, order_QM)
+    return rows_QM.masked_fill(scores_QM == float("-inf"), PAD), scores_QM
+
+
+def _appended(past_QMt: Tensor, places_Mn: Tensor) -> Tensor:
+    return torch.cat([past_QMt, places_Mn.expand(len(past_QMt), -1, -1)], 2)

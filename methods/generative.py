@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,8 +71,7 @@ class GenerativeRetriever(Retriever):
 
         with torch.inference_mode():
             source = self.generator.text_source(encoded)
-            logits_QV, state = self.generator.start(source)
-            found = beam_search(logits_QV, partial(self.generator.step, state), self._trie, knobs.beam)
+            found = beam_search(self.generator.reader(source, self._trie.length), self._trie, knobs.beam)
         return self.rank_codes(found[0].cpu().numpy(), found[1].float().cpu().numpy(), k)
 
     def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:

@@ -180,7 +180,7 @@ class Trainer:
         found_BM = torch.full((len(batch.rows_B), max(part.shape[1] for part in parts)), PAD)
         for rows_b, part in zip(pieces, parts, strict=True):
             found_BM[rows_b, : part.shape[1]] = part
-        candidates_BML = torch.from_numpy(trie.identifiers_NL)[found_BM.clamp(min=0)]
+        candidates_BML = torch.from_numpy(trie.identifiers_NL)[found_BM.clamp(min=0)].long()
         return with_positive(candidates_BML, batch.codes_BL, self.random)
 
     def _training_trie(self) -> tuple[Trie, DeviceTrie]:
@@ -291,8 +291,7 @@ class Trainer:
 
 
 def _search(split: Identified, rows_B: Tensor, trie: DeviceTrie, beams: int, model: Generator) -> Tensor:
-    logits_BV, state = model.start(split.text_source(model, rows_B))
-    return beam_search(logits_BV, partial(model.step, state), trie, beams)[0]
+    return beam_search(model.reader(split.text_source(model, rows_B), trie.length), trie, beams)[0]
 
 
 def _recall(split: Identified, model: Generator) -> float:

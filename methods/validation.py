@@ -5,8 +5,6 @@ Q queries, B batch, L identifier length, X identifiers, C distinct identifiers.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import torch
 
@@ -32,8 +30,7 @@ def validation_recall(model: Generator, split: Identified) -> float:
     queries = torch.arange(min(VALIDATION_QUERIES, len(split.features.texts_QD)))
     hits = 0.0
     for rows_B in queries.split(250):
-        logits_BV, state = model.start(split.text_source(model, rows_B))
-        codes_BM, _ = beam_search(logits_BV, partial(model.step, state), found, VALIDATION_BEAM)
+        codes_BM, _ = beam_search(model.reader(split.text_source(model, rows_B), found.length), found, VALIDATION_BEAM)
         for image, code in zip(split.caption_images(rows_B).tolist(), codes_BM[:, 0].tolist(), strict=True):
             hits += ((image, code) in owns) / sharing_C[code]
     return round(100 * hits / len(queries), 2)

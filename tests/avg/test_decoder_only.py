@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from functools import partial
 
 import avg.torchvision_schema  # noqa: F401
 
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, GPT2Config, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BloomConfig, BloomForCausalLM, GPT2Config, GPT2LMHeadModel
 
 from avg.captions import CaptionBatch
 from avg.decoder_only import DecoderOnlyGenerator
@@ -18,7 +17,9 @@ from avg.generator import create, generative_loss, load, sequence_scores
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
 from methods.beam import DeviceTrie, beam_search
+from methods.best_first import best_first
 from methods.trie import Trie
+from tests.avg.tree import assert_reads_as_taught
 from tests.methods.made_up import llama, t5
 
 CAPTIONS = ("A carrot and a palm tree.", "Some corn.", "a")
@@ -26,14 +27,16 @@ TOKENS = 6
 CODES = torch.tensor([[0, 1, 2], [5, 4, 3], [1, 1, 1]])
 
 
-@pytest.fixture(scope="module", params=["llama", "tied", "gpt2"])
+@pytest.fixture(scope="module", params=["llama", "tied", "gpt2", "bloom"])
 def backbone(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     llama(folder, tie_word_embeddings=request.param == "tied")
+    torch.manual_seed(0)
+    words = len(AutoTokenizer.from_pretrained(folder))
     if request.param == "gpt2":
-        torch.manual_seed(0)
-        words = len(AutoTokenizer.from_pretrained(folder))
         GPT2LMHeadModel(GPT2Config(vocab_size=words, n_embd=16, n_layer=2, n_head=2, n_positions=64)).save_pretrained(folder)
+    if request.param == "bloom":  # biases attention by distance, and takes no positions
+        BloomForCausalLM(BloomConfig(vocab_size=words, hidden_size=16, n_layer=2, n_head=2)).save_pretrained(folder)
     return folder
 
 
@@ -70,8 +73,13 @@ def test_a_caption_scores_the_same_alone_and_beside_a_longer_one(backbone):
     for row, caption in enumerate(CAPTIONS):
         alone = generator(generator.text_source(_captions((caption,))), CODES[[row]])
         torch.testing.assert_close(alone[0], together[row], rtol=0.02, atol=0.02)
-    logits, _ = generator.start(generator.text_source(_captions()))
-    torch.testing.assert_close(generator.start(generator.text_source(_captions(CAPTIONS[2:])))[0][0], logits[2])
+
+
+@pytest.mark.parametrize("source_of", ["captions", "pictures"])
+def test_a_tree_of_identifiers_gets_the_logits_of_teacher_forcing(backbone, source_of):
+    generator = _generator(backbone)
+    source = generator.text_source(_captions()) if source_of == "captions" else generator.picture_source(torch.randn(3, 5))
+    assert_reads_as_taught(generator, source, TOKENS, atol=0.02)
 
 
 @torch.inference_mode()
@@ -84,15 +92,16 @@ def test_beams_are_the_best_of_all_identifiers_with_their_teacher_forced_scores(
         logits := generator(source, torch.from_numpy(every).expand(3, -1, -1)), torch.from_numpy(every).expand(3, -1, -1)
     )
     assert logits.shape == (3, len(every), 3, TOKENS)
-    first, state = generator.start(source)
-    found, scores = beam_search(first, partial(generator.step, state), DeviceTrie(Trie.build(every)), len(every))
+    found, scores = beam_search(generator.reader(source, 3), DeviceTrie(Trie.build(every)), len(every))
     expected, _ = forced.sort(descending=True)
     torch.testing.assert_close(scores, expected, rtol=0.02, atol=0.02)
     torch.testing.assert_close(forced.gather(1, found), expected, rtol=0.02, atol=0.02)
     # few beams that change places: still true scores
-    first, state = generator.start(source)
-    found, scores = beam_search(first, partial(generator.step, state), DeviceTrie(Trie.build(every)), 4)
+    found, scores = beam_search(generator.reader(source, 3), DeviceTrie(Trie.build(every)), 4)
     torch.testing.assert_close(scores, forced.gather(1, found), rtol=0.02, atol=0.02)
+    # best first: the same best, exactly
+    exact = best_first(generator.reader(source, 3), DeviceTrie(Trie.build(every)), 4)
+    torch.testing.assert_close(exact.scores_Qk, expected[:, :4], rtol=0.02, atol=0.02)
 
 
 def test_vokens_are_copied_where_asked_for_and_words_are_kept(backbone):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import avg.torchvision_schema  # noqa: F401
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from avg.decoding import CachedDecoding, Source, T5Decoding, of
+from avg.decoding import NONE, OwnDecoding, Source, of
+from avg.t5_decoding import T5Decoding
 
 B, M, L, T, W = 3, 4, 5, 6, 16
 
@@ -37,12 +39,12 @@ def source():
 
 def test_whole_sequences(stack, source):
     embeds_BMLW = torch.randn(B, M, L, W)
-    torch.testing.assert_close(T5Decoding(stack).teach(embeds_BMLW, source), CachedDecoding(stack).teach(embeds_BMLW, source))
+    torch.testing.assert_close(T5Decoding(stack).teach(embeds_BMLW, source), OwnDecoding(stack).teach(embeds_BMLW, source))
 
 
 def test_gradients(stack, source):
     embeds_BMLW, found = torch.randn(B, M, L, W), []
-    for decoding in (T5Decoding(stack), CachedDecoding(stack)):
+    for decoding in (T5Decoding(stack), OwnDecoding(stack)):
         stack.zero_grad()
         decoding.teach(embeds_BMLW, source).square().sum().backward()
         found.append({name: parameter.grad.clone() for name, parameter in stack.named_parameters() if parameter.grad is not None})
@@ -51,16 +53,24 @@ def test_gradients(stack, source):
 
 
 @torch.inference_mode()
-def test_token_by_token_with_beams_that_change_places_and_number(stack, source):
-    ours, theirs = T5Decoding(stack), CachedDecoding(stack)
-    states = ours.begin(source), theirs.begin(source)
-    beams = 1
-    for wanted in (1, 4, 4, 2, 3):
-        parents_BM = torch.randint(beams, (B, wanted))
-        embeds_BMW = torch.randn(B, wanted, W)
-        found = [decoding.advance(embeds_BMW, state, parents_BM) for decoding, state in zip((ours, theirs), states, strict=True)]
-        torch.testing.assert_close(*found)
-        beams = wanted
+@pytest.mark.parametrize("room", [0, 3, 50])
+def test_tokens_of_beams_that_change_places_number_and_length(stack, source, room):
+    """Both keep positions in their own ways, and must say the same of every tree."""
+    ours, theirs = T5Decoding(stack), OwnDecoding(stack)
+    states = ours.begin(source, 8, room), theirs.begin(source, 8)
+    paths = [[]]  # of places read so far; the same for all queries
+    random = np.random.default_rng(0)
+    for wanted, new in ((1, 1), (4, 1), (4, 2), (2, 1), (3, 1)):
+        chosen = [paths[random.integers(len(paths))] for _ in range(wanted)] if len(paths) > 1 else paths * wanted
+        longest = max(map(len, chosen))
+        past_BMt = torch.tensor([path + [NONE] * (longest - len(path)) for path in chosen]).expand(B, -1, -1).long()
+        ragged = len(set(map(len, chosen))) > 1
+        embeds_BMnW = torch.randn(B, wanted, new, W)
+        found = [each.advance(embeds_BMnW, state, past_BMt, ragged) for each, state in zip((ours, theirs), states, strict=True)]
+        torch.testing.assert_close(*(hidden for hidden, _ in found))
+        places = found[0][1]
+        assert places.tolist() == found[1][1].tolist()
+        paths = [path for path in paths if path] + [path + row[: n + 1] for path, row in zip(chosen, places.tolist()) for n in range(new)]
 
 
 def test_dropout_acts_in_training_alone(stack, source):

@@ -8,6 +8,7 @@ from avg.captions import CaptionBatch
 from avg.generator import PAD, FrozenTextGenerator, generative_loss, load, sequence_scores
 from avg.ranking_loss import discriminative_loss, with_positive
 from avg.settings import GeneratorSettings
+from tests.avg.tree import assert_reads_as_taught
 
 TINY = GeneratorSettings(**GeneratorSettings.tiny(), dropout=0.0, source_dropout=0.0)
 
@@ -23,21 +24,9 @@ def _source(model, batch=3, length=5):
     return model.text_source(CaptionBatch(("",) * batch, torch.randn(batch, length, 12), mask, torch.randn(batch, 6)))
 
 
-@torch.inference_mode()
-def test_stepwise_decoding_has_the_logits_of_teacher_forcing():
+def test_a_tree_of_identifiers_gets_the_logits_of_teacher_forcing():
     model = _model()
-    source = _source(model)
-    codes_BL = torch.tensor([[1, 2, 3], [4, 5, 6], [7, 8, 0]])
-    forced_BLV = model(source, codes_BL)
-    logits_BV, state = model.start(source)
-    # three beams on each of which another prefix stands; the second carries the true one
-    beams = torch.stack([codes_BL.flip(0), codes_BL, codes_BL.roll(1, 0)], 1)
-    torch.testing.assert_close(logits_BV, forced_BLV[:, 0], rtol=0.05, atol=0.05)
-    first = model.step(state, torch.zeros(3, 3, dtype=torch.long), beams[:, :, 0])
-    torch.testing.assert_close(first[:, 1], forced_BLV[:, 1], rtol=0.05, atol=0.05)
-    # reordered: the true beam is moved to the first place
-    second = model.step(state, torch.tensor([[1, 0]] * 3), beams[:, [1, 0], 1])
-    torch.testing.assert_close(second[:, 0], forced_BLV[:, 2], rtol=0.05, atol=0.05)
+    assert_reads_as_taught(model, _source(model), tokens=9, atol=0.05)
 
 
 @torch.inference_mode()

@@ -12,6 +12,7 @@ from avg.captions import CaptionBatch
 from avg.generator import generative_loss, load
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
+from tests.avg.tree import assert_reads_as_taught
 
 CAPTIONS = ("A carrot and a palm tree.", "Some corn.", "One camel on a green surface.")
 TOKENS = 6
@@ -64,17 +65,23 @@ def test_logits_are_the_models_own(backbone):
     assert own.std() > 0.05, "a factor of the logits would show"
 
 
-@torch.inference_mode()
-def test_stepwise_decoding_has_the_logits_of_teacher_forcing(backbone):
+def test_a_tree_of_identifiers_gets_the_logits_of_teacher_forcing(backbone):
     generator = _generator(backbone)
-    source = generator.text_source(_captions())
-    codes = torch.tensor([[0, 1, 2], [5, 4, 3], [1, 1, 1]])
-    forced = generator(source, codes)
-    logits, state = generator.start(source)
-    torch.testing.assert_close(logits, forced[:, 0], rtol=0.05, atol=0.05)
-    for step in (0, 1):
-        logits = generator.step(state, torch.zeros(3, 1, dtype=torch.long), codes[:, step : step + 1])
-        torch.testing.assert_close(logits[:, 0], forced[:, step + 1], rtol=0.05, atol=0.05)
+    assert_reads_as_taught(generator, generator.text_source(_captions()), TOKENS)
+
+
+@torch.inference_mode()
+def test_log_probabilities_over_the_whole_vocabulary_are_transformers_own(backbone):
+    generator = _generator(backbone)
+    words = generator.tokenizer(list(CAPTIONS), padding=True, return_tensors="pt")
+    start = torch.full((3, 1), generator.model.config.decoder_start_token_id)
+    whole = generator.model(**words, decoder_input_ids=start).logits.log_softmax(-1)[..., generator.first :]
+    source, every = generator.text_source(_captions()), torch.arange(TOKENS).expand(3, 1, 1, -1)
+    reader = generator.reader(source, 3, whole_vocabulary=True)
+    read = reader(torch.full((3, 1, 1), TOKENS), torch.empty(3, 1, 0, dtype=torch.long))
+    torch.testing.assert_close(read.logs(every)[:, :, 0], whole, rtol=1e-3, atol=1e-3)
+    own = generator.reader(source, 3)(torch.full((3, 1, 1), TOKENS), torch.empty(3, 1, 0, dtype=torch.long)).logs(every)
+    torch.testing.assert_close(own.exp().sum(-1), torch.ones(3, 1, 1))
 
 
 def test_vokens_are_copied_from_the_codebook_and_words_are_kept(backbone):
