@@ -95,36 +95,68 @@ def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
     return store.plan([stage for plan in plans for stage in (plan.data, plan.ranking)])
 
 
-def measure(table: Table, plans: Sequence[CellPlan], store: Store, show: Callable[[str], None] | None = None) -> Measured:
-    """Returns what came of the cells. One that fails is noted, and the others go on.
+def compute(plans: Sequence[CellPlan], store: Store, jobs: int) -> None:
+    """Computes what is missing of several tables' cells on several processes, as `measure` does of one's; of one process, does nothing."""
+    from benchmarks import workers
+
+    todo = missing(plans, store)
+    if not todo or (jobs := jobs or workers.usual()) == 1:
+        return
+    store.progress = bar = Bar(todo, store.durations, jobs)
+    try:
+        for _ in workers.compute(todo, store, jobs):
+            pass
+    finally:
+        bar.close()
+
+
+def measure(
+    table: Table, plans: Sequence[CellPlan], store: Store, show: Callable[[str], None] | None = None, jobs: int = 1
+) -> Measured:  # fmt: skip
+    """Returns what came of the cells, in their order. One that fails is noted, and the others go on.
 
     Args:
         show: takes a line about each cell as it arrives; by default it is printed above the bar.
+        jobs: processes that compute stages; 0: as many as `workers.usual` gives.
 
     Raises:
         UserError: if the disk is full.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
-    result = Measured()
-    bar = Bar(missing(plans, store), store.durations)
+    from benchmarks import workers
+
+    result, summaries = Measured(), {}
+    todo = missing(plans, store)
+    jobs = (jobs or workers.usual()) if todo else 1
+    bar = Bar(todo, store.durations, jobs)
     store.progress, show = bar, show or bar.say
     labels = {row.key: row.label for row in table.rows}
+    waiting = dict(enumerate(plans))
+
+    def arrive(number: int) -> None:
+        plan = waiting.pop(number)
+        name = f"{labels[plan.row.key]}, seed {plan.seed}, {plan.dataset}"
+        try:
+            summaries[number] = cell = _measure_one(table, plan, store, result.records)
+            show(f"{name}: {_told(cell)}")
+        except StageFailed as failed:
+            result.failures[plan.dataset, plan.row.key] = where = os.path.relpath(failed.path)
+            show(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
+
     with logging_redirect_tqdm([logging.getLogger()]):
         try:
-            for number, plan in enumerate(plans):
-                name = f"{labels[plan.row.key]}, seed {plan.seed}, {plan.dataset}"
-                try:
-                    cell = _measure_one(table, plan, store, result.records)
-                    result.summaries.append(cell)
-                    show(f"{name}: {_told(cell)}")
-                except StageFailed as failed:
-                    result.failures[plan.dataset, plan.row.key] = where = os.path.relpath(failed.path)
-                    show(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
+            if jobs > 1:
+                for _ in workers.compute(todo, store, jobs):
+                    for number in [number for number, plan in waiting.items() if store.done(plan.ranking) and store.done(plan.data)]:
+                        arrive(number)
+            for number in list(waiting):
+                arrive(number)
                 if bar.expected:
-                    bar.keep(missing(plans[number + 1 :], store))
+                    bar.keep(missing(list(waiting.values()), store))
         finally:
             bar.close()
+    result.summaries.extend(summaries[number] for number in sorted(summaries))
     return result
 
 

@@ -218,7 +218,7 @@ def write(side: Side, results: Path) -> Path:
 
 def run(
     datasets: Sequence[str], *, seeds: int, rows: Sequence[str], chosen: Sequence[str], dry_run: bool, tiny: bool, results: Path | None,
-    store: Path, say: Callable[[str], None],
+    store: Path, jobs: int, say: Callable[[str], None],
 ) -> int:  # fmt: skip
     """Returns the exit code, 1 if a cell failed, after measuring Table 1 under every protocol and writing all that comes of it.
 
@@ -237,12 +237,14 @@ def run(
         missing = campaign.missing([plan for of_name in plans.values() for plan in of_name], stages)
         say(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
         return 0
-    refuse_missing([plan for of_name in plans.values() for plan in of_name], stages)
+    every = [plan for of_name in plans.values() for plan in of_name]
+    refuse_missing(every, stages)
+    campaign.compute(every, stages, jobs)
     kept = results or (None if rows or (tiny and tuple(datasets) != (TINY_DATASET,)) else Path("results"))
     summaries, failed = [], False
     for number, (name, of_name) in enumerate(plans.items()):
         say(f"protocol {name} ({number + 1} of {len(plans)})")
-        measured = campaign.measure(table, of_name, stages)
+        measured = campaign.measure(table, of_name, stages, jobs=1)
         if kept:
             for dataset in datasets:
                 campaign.write(table, [dataset], name, measured.of(dataset), kept)

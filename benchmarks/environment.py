@@ -54,7 +54,7 @@ def git() -> dict[str, Any]:
 
 
 def hardware() -> dict[str, Any]:
-    found: dict[str, Any] = {"platform": f"{platform.system()} {platform.machine()}", "cpu": _cpu(), "cores": _cores()}
+    found: dict[str, Any] = {"platform": f"{platform.system()} {platform.machine()}", "cpu": _cpu(), "cores": cores()}
     try:
         found["memory_gib"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
     except (ValueError, OSError):
@@ -74,7 +74,7 @@ def _cpu() -> str:
     return match.group(1) if match else platform.processor()
 
 
-def _cores() -> int:
+def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

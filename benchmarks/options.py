@@ -39,3 +39,12 @@ data_root_option = click.option(
     help="Folder of the one data set that lies on disk; remembered for next time.",
 )  # fmt: skip
 five_captions_option = click.option("--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010).")
+jobs_option = click.option(
+    "--jobs", type=click.IntRange(min=1),
+    help="Stages that are computed at once, each on its part of the cores.  [default: one with a GPU or --tiny, else one a core, up to 4]",
+)  # fmt: skip
+
+
+def chosen_jobs(jobs: int | None, tiny: bool) -> int:
+    """Returns what `campaign.measure` takes: 0 leaves the choice to the machine."""
+    return jobs or (1 if tiny else 0)

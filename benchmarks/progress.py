@@ -53,11 +53,16 @@ class Progress:
 
 
 class Bar(Progress):
-    """A bar on a terminal; elsewhere a line when a stage begins and one when it ends."""
+    """A bar on a terminal; elsewhere a line when a stage begins and one when it ends.
 
-    def __init__(self, missing: Iterable[Stage], durations: Durations):
+    Args:
+        jobs: stages that run at once.
+    """
+
+    def __init__(self, missing: Iterable[Stage], durations: Durations, jobs: int = 1):
         from tqdm import tqdm
 
+        self.jobs, self.running = jobs, 0
         self.expected = {stage.key: durations.expected(stage) for stage in missing}
         self.total, self.count = len(self.expected), 0
         self.passed, self.passed_expected = 0.0, 0.0
@@ -70,7 +75,8 @@ class Bar(Progress):
     def begin(self, stage: Stage) -> None:
         if stage.key not in self.expected:  # found damaged only now
             self.total += 1
-        text = f"[{min(self.count + 1, self.total)}/{self.total}] {stage.name}"
+        self.running += 1
+        text = f"[{min(self.count + self.running, self.total)}/{self.total}] {stage.name}"
         if self.bar is not None:
             self.bar.set_description_str(text, refresh=False)
             self.bar.set_postfix_str(self._left())
@@ -79,7 +85,7 @@ class Bar(Progress):
 
     def end(self, stage: Stage, seconds: float) -> None:
         expected = self.expected.pop(stage.key, 0.0)
-        self.count += 1
+        self.count, self.running = self.count + 1, max(self.running - 1, 0)
         self.passed += seconds
         self.passed_expected += expected
         if self.bar is not None:
@@ -109,5 +115,5 @@ class Bar(Progress):
     def _left(self) -> str:
         # What was expected weighs like a minute of experience, or one short stage that took twice its second would double the rest.
         pace = (self.passed + 60) / (self.passed_expected + 60)
-        seconds = pace * sum(self.expected.values())
+        seconds = pace * sum(self.expected.values()) / self.jobs
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {max(seconds, 1):.0f} s left"

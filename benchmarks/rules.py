@@ -9,9 +9,11 @@ import click
 
 from benchmarks.options import (
     chosen_datasets,
+    chosen_jobs,
     data_root_option,
     dataset_option,
     five_captions_option,
+    jobs_option,
     names,
     results_option,
     store_option,
@@ -85,14 +87,16 @@ def leakage(
 @click.option("--rows", callback=names, help="Rows of Table 1, comma-separated; all of them by default.")
 @click.option("--protocols", "chosen", callback=names, help="Protocols to measure, comma-separated; all of them by default.")
 @click.option("--dry-run", is_flag=True, help="Say how much is missing, and run none.")
+@jobs_option
 @tiny_option
 @results_option
 @store_option
-def protocols(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, **options: Any) -> int:
+def protocols(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, jobs: int | None, **options: Any) -> int:
     """Measure Table 1 under all protocols and write them side by side."""
     from benchmarks.comparison import run
 
-    return run(chosen_datasets(datasets, options["tiny"], data_root, five_captions), **options, say=click.echo)
+    tiny = options["tiny"]
+    return run(chosen_datasets(datasets, tiny, data_root, five_captions), **options, jobs=chosen_jobs(jobs, tiny), say=click.echo)
 
 
 COMMANDS = (explain_protocol, leakage, protocols, pseudo_queries)

@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from benchmarks import rules
+from benchmarks import rules, speed
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
+    chosen_jobs,
     data_root_option,
     dataset_option,
     five_captions_option,
+    jobs_option,
     names,
     results_option,
     store_option,
@@ -52,6 +54,7 @@ def table_command(name: str) -> click.Command:
     @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="E.g. avg.codebook_size=256; repeatable.")
     @click.option("--split", default="test", show_default=True, help="Split to rank; `val` chooses settings and writes nothing.")
     @click.option("--dry-run", is_flag=True, help="List the stages that are missing, and run none.")
+    @jobs_option
     @tiny_option
     @results_option
     @store_option
@@ -64,6 +67,7 @@ def table_command(name: str) -> click.Command:
 def run_table(
     name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...],
     split: str, dry_run: bool, tiny: bool, results: Path | None, store: Path, data_root: Path | None = None, five_captions: bool = False,
+    jobs: int | None = None,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, tables
@@ -92,7 +96,7 @@ def run_table(
         click.echo(f"{len(missing)} stages of {len(plans)} cells are missing, about {total / 60:.0f} min")
         return 0
     refuse_missing(plans, stages)
-    measured = campaign.measure(table, plans, stages)
+    measured = campaign.measure(table, plans, stages, jobs=chosen_jobs(jobs, tiny))
     if kept:
         grid = campaign.write(table, datasets, protocol, measured, kept)
     else:
@@ -285,7 +289,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for command in rules.COMMANDS:
+for command in (*rules.COMMANDS, *speed.COMMANDS):
     cli.add_command(command)
 for table_name in TABLES:
     cli.add_command(table_command(table_name))

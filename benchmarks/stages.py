@@ -121,6 +121,10 @@ class Store:
             self._make(missing)
         return self._whole(stage)
 
+    def note_failure(self, failed: StageFailed) -> None:
+        """Takes note that another process failed at a stage: it is not tried again in this one."""
+        self._failed[failed.stage.key] = failed
+
     def _whole(self, stage: Stage) -> Path:
         """Returns the folder of a finished stage, hashed in full once per process, made again if that shows damage."""
         if stage.key not in self._trusted and not (self.folder(stage).is_dir() and fault(self.folder(stage), deep=True) is None):

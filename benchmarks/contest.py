@@ -1,0 +1,63 @@
+"""Contenders that do one job, timed by turns in one run, so that what the machine does besides meets all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+WARM = 1.0  # seconds; what takes longer needs no run before the clock
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Something that answers `queries` queries when it is called; `rounds` where it is too slow to take part in all."""
+
+    name: str
+    run: Callable[[], Any]
+    queries: int
+    rounds: int | None = None
+
+
+def contest(contenders: Sequence[Contender], rounds: int, say: Callable[[str], None] = lambda text: None) -> dict[str, list[float]]:
+    """Returns the seconds of every contender, round by round."""
+    seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for number in range(rounds):
+        for contender in contenders:
+            if contender.rounds is not None and number >= contender.rounds:
+                continue
+            took = _timed(contender.run)
+            if number == 0 and took < WARM:
+                took = _timed(contender.run)
+            seconds[contender.name].append(took)
+            say(f"{contender.name}: {contender.queries / took:.3g} queries/s")
+    return seconds
+
+
+def rate(queries: int, seconds: Sequence[float]) -> float:
+    """Returns queries per second in the median round."""
+    return queries / median(seconds)
+
+
+def ratio(seconds: Mapping[str, Sequence[float]], one: str, other: str) -> float | None:
+    """Returns how many times longer one takes than the other, the median over the rounds of both; None if one has none."""
+    pairs = list(zip(seconds.get(one, ()), seconds.get(other, ()), strict=False))
+    return median(a / b for a, b in pairs) if pairs else None
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    synchronise()
+    begin = time.perf_counter()
+    run()
+    synchronise()
+    return time.perf_counter() - begin
+
+
+def synchronise() -> None:
+    """Waits for the work that was given to a GPU, where there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -1,0 +1,145 @@
+"""The measurements of `decoding` as Markdown, CSV and a figure, from the records alone."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.contest import rate, ratio
+from benchmarks.decoding import LABELS, VECTOR_LABELS
+
+TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
+SIDES = ("beams", "batch", "images", "vectors")
+Record = Mapping[str, Any]
+
+
+def _by_value(records: Sequence[Record], varied: str) -> dict[int, dict[str, Record]]:
+    """Returns the records of a part by what is varied, and then by contender."""
+    found: dict[int, dict[str, Record]] = {}
+    for record in records:
+        if record["varied"] == varied:
+            found.setdefault(record["value"], {})[record["contender"]] = record
+    return found
+
+
+def queries_per_second(record: Record) -> float:
+    return rate(record["queries"], record["seconds"])
+
+
+def figures(value: float) -> str:
+    """Returns three significant figures, without an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def markdown(stored: Mapping[str, Any]) -> str:
+    """Returns a table of queries per second for each part, and the ratios that matter, each a median over rounds."""
+    from tabulate import tabulate
+
+    records, settings = stored["records"], stored["settings"]
+    machine = settings["gpu"] or f"{settings['threads']} threads of {stored['environment']['hardware']['cpu']}"
+    parts = [
+        f"**Decoding.** Queries per second, {settings['size']} shape with random weights, {settings['dtype']}, on {machine}; median of "
+        f"{settings['rounds']} rounds in which all took turns (the slowest ran once). A caption has 20 tokens, a code 4 of 1,024."
+    ]
+    for varied in SIDES:
+        cases = _by_value(records, varied)
+        if not cases:
+            continue
+        fixed = next(iter(next(iter(cases.values())).values()))
+        others = {"beams": fixed["beams"], "batch": fixed["batch"], "images": fixed["images"]}
+        told = ", ".join(f"{name} {count:,}" for name, count in others.items() if name != varied)
+        labels = VECTOR_LABELS if varied == "vectors" else LABELS
+        names = [name for name in labels if any(name in case for case in cases.values())]
+        headers = [TITLES[varied], *[f"{value:,}" for value in cases]]
+        body = [
+            [labels[name], *[figures(queries_per_second(case[name])) if name in case else "" for case in cases.values()]] for name in names
+        ]
+        if varied != "vectors":
+            body += _ratios(cases)
+            parts.append(f"By {TITLES[varied]} ({told}):")
+        else:
+            parts.append("Searching vectors of width 512, 1,000 queries at once where the way allows it:")
+        parts.append(tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(cases)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _ratios(cases: Mapping[int, Mapping[str, Record]]) -> list[list[str]]:
+    lines = [
+        ("*ours is faster than the released path by*", "released", "ours", "x"),
+        ("*ours is faster than transformers with cache by*", "cached", "ours", "x"),
+        ("*the constraint costs*", "ours", "free", "%"),
+        ("*of ours, the matrix products alone are*", "products", "ours", "share"),
+    ]
+    body = []
+    for text, one, other, form in lines:
+        cells = []
+        for case in cases.values():
+            seconds = {name: record["seconds"] for name, record in case.items()}
+            found = ratio(seconds, one, other)
+            if found is None:
+                cells.append("")
+            else:
+                cells.append({"x": f"{found:.1f} ×", "%": f"{100 * (found - 1):+.0f} %", "share": f"{100 * found:.0f} %"}[form])
+        body.append([text, *cells])
+    return body
+
+
+def csv(stored: Mapping[str, Any]) -> str:
+    stream = io.StringIO()
+    writer = csv_format.writer(stream, lineterminator="\n")
+    writer.writerow(
+        ["varied", "value", "beams", "batch", "images", "contender", "queries", "rounds", "median_seconds", "queries_per_second"]
+    )
+    for record in stored["records"]:
+        numbers = [len(record["seconds"]), f"{median(record['seconds']):.6f}", f"{queries_per_second(record):.4f}"]
+        writer.writerow([*(record[name] for name in ("varied", "value", "beams", "batch", "images", "contender", "queries")), *numbers])
+    return stream.getvalue()
+
+
+def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
+    """Draws queries per second against what was varied, a panel a part, one colour and mark a contender throughout; PNG and PDF."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    sides = [varied for varied in SIDES if _by_value(stored["records"], varied)]
+    sns.set_theme(style="ticks", context="paper")
+    rows = -(-len(sides) // 2)
+    figure, grid = plt.subplots(
+        rows, min(len(sides), 2), figsize=(6.2 * min(len(sides), 2), 4.4 * rows), squeeze=False, layout="constrained"
+    )
+    marks = "osD^vPX*h"
+    looks: dict[str, dict[str, Any]] = {}
+    for labels in (LABELS, VECTOR_LABELS):
+        shades = sns.color_palette("colorblind", len(labels))
+        looks |= {key: {"color": shades[row], "marker": marks[row], "label": labels[key]} for row, key in enumerate(labels)}
+    for axis, varied in zip(grid.flat, sides, strict=False):
+        cases = _by_value(stored["records"], varied)
+        for contender in (contender for contender in looks if any(contender in case for case in cases.values())):
+            points = [(value, queries_per_second(case[contender])) for value, case in cases.items() if contender in case]
+            line = {"linewidth": 2.4 if contender == "ours" else 1.2, "linestyle": "--" if contender in ("encoder", "products") else "-"}
+            axis.plot(*zip(*points, strict=True), markersize=5, **line, **looks[contender])
+        axis.set(xscale="log", yscale="log", xlabel=TITLES[varied], ylabel="queries per second")
+        axis.xaxis.set_major_locator(FixedLocator(list(cases)))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_title("vector search" if varied == "vectors" else f"decoding, by {TITLES[varied]}", loc="left")
+        axis.grid(True, which="major", linewidth=0.4, alpha=0.5)
+        sns.despine(ax=axis)
+    for axis in list(grid.flat)[len(sides) :]:
+        axis.remove()
+    # a contender is named once, though it is in several panels
+    named = {text: handle for axis in figure.axes for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
+    for ending in ("png", "pdf"):
+        # without dates, so that the same measurements give the same bytes
+        figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
+    plt.close(figure)

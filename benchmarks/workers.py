@@ -1,0 +1,99 @@
+"""Computes stages on several processes at once, each with its part of the processor's threads.
+
+Two trainings of one thread are done sooner than two of two threads one after the other: small products do not divide well.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from benchmarks.environment import cores
+from benchmarks.seal import UserError
+from benchmarks.stages import StageFailed, Store
+from methods.stage import Stage
+
+MOST = 4
+"""Processes that are begun unasked: each holds a model and a data set's features in memory."""
+
+
+def usual() -> int:
+    """Returns how many processes this machine is given unasked: one with a GPU, else one a core, up to `MOST`."""
+    from methods.machine import gpus
+
+    return 1 if gpus() else min(cores(), MOST)
+
+
+def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]:
+    """Yields stages as they are finished, longest way to the end first. What a failed one holds up is left out; `store` knows why.
+
+    Args:
+        stages: what is missing, as `Store.plan` gives it.
+
+    Raises:
+        UserError: if the disk is full.
+    """
+    left = {stage.key: stage for stage in stages}
+    ahead = _ways(stages, store)
+    running: dict[Future[tuple[float, str, str]], Stage] = {}
+    threads = max(int(os.environ.get("OMP_NUM_THREADS") or cores()) // jobs, 1)
+    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(threads,))
+    try:
+        while left or running:
+            ready = [stage for stage in left.values() if not any(before.key in ahead for before in stage.inputs.values())]
+            for stage in sorted(ready, key=lambda stage: -ahead[stage.key])[: jobs - len(running)]:
+                del left[stage.key]
+                store.progress.begin(stage)
+                running[pool.submit(_made, store.root, stage)] = stage
+            if not running:
+                return  # what is left waits for what failed
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                stage = running.pop(future)
+                try:
+                    seconds, cause, path = future.result()
+                except BrokenProcessPool:
+                    raise UserError("a process was killed, perhaps for want of memory: run again with --jobs 1") from None
+                if cause:
+                    store.note_failure(StageFailed(stage, cause, Path(path)))
+                    continue
+                del ahead[stage.key]
+                store.made.add(stage.key)
+                store.progress.end(stage, seconds)
+                yield stage
+    finally:
+        if running:  # interrupted: nobody waits for minutes of work
+            for child in multiprocessing.active_children():
+                child.terminate()
+        pool.shutdown(cancel_futures=True)
+
+
+def _ways(stages: Sequence[Stage], store: Store) -> dict[str, float]:
+    """Returns the seconds that are expected from each stage's beginning to the end of the longest way on from it."""
+    after: dict[str, float] = {}
+    for stage in reversed(stages):
+        ahead = store.durations.expected(stage) + after.get(stage.key, 0.0)
+        after[stage.key] = ahead
+        for before in stage.inputs.values():
+            after[before.key] = max(after.get(before.key, 0.0), ahead)
+    return {stage.key: after[stage.key] for stage in stages}
+
+
+def _begin(threads: int) -> None:
+    # before torch is imported, which reads it once
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ["TQDM_DISABLE"] = "1"
+
+
+def _made(root: Path, stage: Stage) -> tuple[float, str, str]:
+    """Makes a stage in this process; returns its seconds, or why it failed and where its traceback is."""
+    store = Store(root)
+    try:
+        store.run(stage)
+    except StageFailed as failed:
+        return 0.0, failed.cause, str(failed.path)
+    return store.report(stage)["seconds"], "", ""

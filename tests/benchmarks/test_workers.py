@@ -1,0 +1,96 @@
+"""Stages on several processes: each once, inputs first, and what fails or is killed holds up only what needs it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from benchmarks import workers
+from benchmarks.progress import Progress
+from benchmarks.seal import UserError
+from benchmarks.stages import StageFailed, Store
+from methods.stage import Stage
+
+HERE = "tests.benchmarks.test_workers"
+
+
+def note(config, inputs, out):
+    """Waits a little and writes when it ran, with what threads, and what its inputs say."""
+    begin = time.time()
+    time.sleep(config.get("seconds", 0.0))
+    if config.get("fails"):
+        raise RuntimeError("on purpose")
+    if config.get("dies"):
+        os._exit(9)
+    said = [(folder / "said.txt").read_text() for _, folder in sorted(inputs.items())]
+    (out / "said.txt").write_text(f"{config['name']}({','.join(said)})")
+    return {"begin": begin, "end": time.time(), "threads": os.environ["OMP_NUM_THREADS"], "process": os.getpid()}
+
+
+def stage(name, *inputs, **config):
+    return Stage(name, f"{HERE}:note", {"name": name, **config}, {before.name: before for before in inputs})
+
+
+@pytest.fixture
+def project_on_path(monkeypatch):
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    monkeypatch.setenv("PYTHONPATH", root)  # where processes begun anew find this file
+
+
+@pytest.mark.slow
+def test_stages_run_beside_each_other_and_after_what_they_need(tmp_path, project_on_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    store, first = Store(tmp_path), stage("first", seconds=0.1)
+    left, right = stage("left", first, seconds=2.0), stage("right", first, seconds=2.0)
+    last = stage("last", left, right)
+    done = [each.name for each in workers.compute(store.plan([last]), store, 2)]
+    assert done[0] == "first" and set(done[1:3]) == {"left", "right"} and done[3] == "last"
+    assert (store.folder(last) / "said.txt").read_text() == "last(left(first()),right(first()))"
+    reports = {each.name: store.report(each)["report"] for each in (first, left, right, last)}
+    assert reports["left"]["begin"] < reports["right"]["end"] and reports["right"]["begin"] < reports["left"]["end"]
+    assert reports["left"]["process"] != reports["right"]["process"] and reports["left"]["threads"] == "2"
+    assert store.made == {each.key for each in (first, left, right, last)}
+
+
+@pytest.mark.slow
+def test_a_failure_holds_up_what_needs_it_and_nothing_else(tmp_path, project_on_path):
+    store, bad = Store(tmp_path), stage("bad", fails=True)
+    behind, apart = stage("behind", bad), stage("apart", stage("before"))
+    done = [each.name for each in workers.compute(store.plan([behind, apart]), store, 2)]
+    assert done == ["before", "apart"]
+    with pytest.raises(StageFailed, match="on purpose") as failed:
+        store.run(behind)
+    assert "RuntimeError: on purpose" in failed.value.path.read_text()
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_said_to_be_one(tmp_path, project_on_path):
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match="a process was killed, perhaps for want of memory: run again with --jobs 1"):
+        list(workers.compute([stage("short", dies=True)], store, 2))
+
+
+def test_the_longest_way_goes_first(tmp_path):
+    store = Store(tmp_path)
+    for name, seconds in (("a", 1.0), ("b", 5.0), ("c", 10.0)):
+        store.durations.remember(stage(name), seconds)
+    a, c = stage("a"), stage("c")
+    b = stage("b", a)
+    assert workers._ways([c, a, b], store) == {c.key: 10.0, b.key: 5.0, a.key: 6.0}
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_waits_for_nobody(tmp_path, project_on_path):
+    store, begin = Store(tmp_path), time.time()
+
+    class Impatient(Progress):
+        def end(self, stage, seconds):
+            raise KeyboardInterrupt
+
+    store.progress = Impatient()
+    with pytest.raises(KeyboardInterrupt):
+        list(workers.compute([stage("long", seconds=60.0), stage("short")], store, 2))
+    assert time.time() - begin < 30
+    assert store.done(stage("short")) and not store.done(stage("long", seconds=60.0))
