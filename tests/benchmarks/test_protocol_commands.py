@@ -40,7 +40,7 @@ def test_protocols_are_explained_at_once(tmp_path):
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("protocols")
-    done = run(folder, "protocols", "--tiny", "--rows", ",".join(ROWS), "--results", "results")
+    done = run(folder, "protocols", "--tiny", "--rows", ",".join(ROWS), "--results", "results", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "**Protocols.**" in done.stdout
     return folder

@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def measured(tmp_path_factory) -> Path:
     """A folder in which a small part of Table 1 was measured."""
     folder = tmp_path_factory.mktemp("measured")
-    done = run(folder, "table1", "--tiny", "--rows", "random,scene-facts", "--results", "results")
+    done = run(folder, "table1", "--tiny", "--rows", "random,scene-facts", "--results", "results", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "Random, seed 0, openmoji-scenes-tiny: R@1" in done.stderr
     assert "*Random*" in done.stdout
