@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -19,6 +20,8 @@ from methods.stage import Stage
 
 MOST = 4
 """Processes that are begun unasked: each holds a model and a data set's features in memory."""
+WAITING = 0.8
+"""The part of what is left that must wait for a stage to let it run alone."""
 
 
 def usual() -> int:
@@ -40,16 +43,22 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]
     left = {stage.key: stage for stage in stages}
     ahead = _ways(stages, store)
     running: dict[Future[tuple[float, str, str]], Stage] = {}
-    threads = max(int(os.environ.get("OMP_NUM_THREADS") or cores()) // jobs, 1)
-    context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    pool = ProcessPoolExecutor(jobs, context, initializer=_begin, initargs=(threads,))
+    threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))  # a fork of a process with threads may hang
     try:
         while left or running:
             ready = [stage for stage in left.values() if not any(before.key in ahead for before in stage.inputs.values())]
-            for stage in sorted(ready, key=lambda stage: -ahead[stage.key])[: jobs - len(running)]:
+            begun = sorted(ready, key=lambda stage: -ahead[stage.key])[: jobs - len(running)]
+            if any(_alone(stage, ahead, stages) for stage in running.values()):
+                begun = []
+            elif begun and not running and _alone(begun[0], ahead, stages):
+                begun = begun[:1]
+            for stage in begun:
                 del left[stage.key]
                 store.progress.begin(stage)
-                running[pool.submit(_made, store.root, stage)] = stage
+                # one that begins alone has all threads; one that joins others later has its part
+                share = max(threads // (len(running) + len(begun)), 1)
+                running[pool.submit(_made, store.root, stage, share)] = stage
             if not running:
                 return  # what is left waits for what failed
             for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -72,6 +81,12 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]
         pool.shutdown(cancel_futures=True)
 
 
+def _alone(stage: Stage, ahead: Mapping[str, float], stages: Sequence[Stage]) -> bool:
+    """Says whether nearly all that is left waits for a stage, so that it had better have all threads."""
+    others = [other for other in stages if other.key in ahead and other.key != stage.key]
+    return sum(any(before.key == stage.key for before in other.ancestors()) for other in others) >= WAITING * max(len(others), 1)
+
+
 def _ways(stages: Sequence[Stage], store: Store) -> dict[str, float]:
     """Returns the seconds that are expected from each stage's beginning to the end of the longest way on from it."""
     after: dict[str, float] = {}
@@ -83,14 +98,12 @@ def _ways(stages: Sequence[Stage], store: Store) -> dict[str, float]:
     return {stage.key: after[stage.key] for stage in stages}
 
 
-def _begin(threads: int) -> None:
-    # before torch is imported, which reads it once
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    os.environ["TQDM_DISABLE"] = "1"
-
-
-def _made(root: Path, stage: Stage) -> tuple[float, str, str]:
+def _made(root: Path, stage: Stage, threads: int) -> tuple[float, str, str]:
     """Makes a stage in this process; returns its seconds, or why it failed and where its traceback is."""
+    os.environ["TQDM_DISABLE"] = "1"
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # what torch, where it is still to be imported, begins with
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
     store = Store(root)
     try:
         store.run(stage)

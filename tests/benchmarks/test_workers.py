@@ -50,7 +50,8 @@ def test_stages_run_beside_each_other_and_after_what_they_need(tmp_path, project
     assert (store.folder(last) / "said.txt").read_text() == "last(left(first()),right(first()))"
     reports = {each.name: store.report(each)["report"] for each in (first, left, right, last)}
     assert reports["left"]["begin"] < reports["right"]["end"] and reports["right"]["begin"] < reports["left"]["end"]
-    assert reports["left"]["process"] != reports["right"]["process"] and reports["left"]["threads"] == "2"
+    assert reports["left"]["process"] != reports["right"]["process"]
+    assert {name: report["threads"] for name, report in reports.items()} == {"first": "4", "left": "2", "right": "2", "last": "4"}
     assert store.made == {each.key for each in (first, left, right, last)}
 
 
@@ -79,6 +80,18 @@ def test_the_longest_way_goes_first(tmp_path):
     a, c = stage("a"), stage("c")
     b = stage("b", a)
     assert workers._ways([c, a, b], store) == {c.key: 10.0, b.key: 5.0, a.key: 6.0}
+
+
+def test_what_nearly_everything_waits_for_runs_alone():
+    first, apart = stage("first"), stage("apart")
+    later = [stage(f"later{number}", first) for number in range(4)]
+    everything = [first, apart, *later]
+    ahead = dict.fromkeys((each.key for each in everything), 1.0)
+    assert workers._alone(first, ahead, everything)  # four of five wait
+    assert not workers._alone(apart, ahead, everything)
+    for done in later[1:]:
+        del ahead[done.key]
+    assert not workers._alone(first, ahead, everything)  # one of two
 
 
 @pytest.mark.slow
