@@ -53,11 +53,11 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]
                 begun = []
             elif begun and not running and _alone(begun[0], ahead, stages):
                 begun = begun[:1]
+            # one that begins alone has all threads; one that joins others later has its part
+            share = max(threads // max(len(running) + len(begun), 1), 1)
             for stage in begun:
                 del left[stage.key]
                 store.progress.begin(stage)
-                # one that begins alone has all threads; one that joins others later has its part
-                share = max(threads // (len(running) + len(begun)), 1)
                 running[pool.submit(_made, store.root, stage, share)] = stage
             if not running:
                 return  # what is left waits for what failed
