@@ -194,9 +194,10 @@ class DecoderOnlyGenerator(Generator):
         batch, beams, new = tokens_BMn.shape
         prompt = state.source.mask_BT
         width = prompt.shape[1] - 1  # columns of the prompt before its last token, which is position 0
-        places_Mn = numbered(state.cache.get_seq_length() - width, beams, new, tokens_BMn.device)
+        first = state.cache.get_seq_length() - width
+        places_Mn = numbered(first, beams, new, tokens_BMn.device)
         length_BM = (past_BMt != NONE).sum(2)
-        seen_BMS = torch.zeros(batch, beams, int(places_Mn[-1, -1]) + 1, dtype=torch.bool, device=tokens_BMn.device)
+        seen_BMS = torch.zeros(batch, beams, first + beams * new, dtype=torch.bool, device=tokens_BMn.device)
         seen_BMS.scatter_(2, past_BMt.clamp(min=0), True)  # what fills points to position 0, which all see
         seen_BMnS = seen_BMS[:, :, None].repeat(1, 1, new, 1)
         for token in range(new):

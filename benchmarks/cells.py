@@ -75,7 +75,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         retriever = create(row.method, {**row.settings, "seed": seed} if seeded(row) else row.settings)
         if retriever.paradigm == "generative":
             knobs = {"beam": rules.beam(row.method), **knobs}
-            depth = min(k, knobs["beam"])
+            depth = k if knobs.get("exact") else min(k, knobs["beam"])
         if retriever.shortlists:
             knobs = {"shortlist": SHORTLIST[paper_dataset(dataset)], **knobs}
             depth = min(k, knobs["shortlist"])
@@ -103,7 +103,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
 
 def build_index(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Returns the number of images and the index's bytes; writes `index.npz` to `out`."""
-    retriever = _fitted(config, inputs)
+    retriever = fitted(config, inputs)
     gallery = Dataset(inputs["data"]).split(config["split"]).gallery()
     retriever.build(gallery)
     np.savez(out / "index.npz", **retriever.index())  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     """
     from tqdm import trange
 
-    retriever = _fitted(config, inputs)
+    retriever = fitted(config, inputs)
     retriever.use_index(mapped(inputs["index"] / "index.npz"))
     split = Dataset(inputs["data"]).split(config["split"])
     k, knobs = config["k"], SearchKnobs(**config["knobs"])
@@ -248,7 +248,8 @@ def _checked(knobs: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"impossible search knob: {'.'.join(map(str, first['loc']))} = {first['input']!r}: {first['msg']}") from error
 
 
-def _fitted(config: Mapping[str, Any], inputs: Mapping[str, Path]) -> Retriever:
+def fitted(config: Mapping[str, Any], inputs: Mapping[str, Path]) -> Retriever:
+    """Returns the retriever of a finished index or ranking stage's configuration, with the parts in its inputs."""
     retriever = create(config["method"], config["settings"])
     retriever.use({part: folder for part, folder in inputs.items() if part not in ("data", "index")})
     return retriever

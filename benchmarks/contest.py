@@ -28,9 +28,9 @@ def contest(contenders: Sequence[Contender], rounds: int, say: Callable[[str], N
         for contender in contenders:
             if contender.rounds is not None and number >= contender.rounds:
                 continue
-            took = _timed(contender.run)
+            took = timed(contender.run)
             if number == 0 and took < WARM:
-                took = _timed(contender.run)
+                took = timed(contender.run)
             seconds[contender.name].append(took)
             say(f"{contender.name}: {contender.queries / took:.3g} queries/s")
     return seconds
@@ -47,7 +47,8 @@ def ratio(seconds: Mapping[str, Sequence[float]], one: str, other: str) -> float
     return median(a / b for a, b in pairs) if pairs else None
 
 
-def _timed(run: Callable[[], Any]) -> float:
+def timed(run: Callable[[], Any]) -> float:
+    """Returns the seconds of one call, its work on a GPU included."""
     synchronise()
     begin = time.perf_counter()
     run()

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.contest import Contender, contest
+from benchmarks.contest import Contender, contest, timed
+from benchmarks.environment import forget_peak_memory, peak_memory
 
 SIZES: Mapping[str, Mapping[str, int]] = {
     "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
@@ -34,6 +35,15 @@ VECTOR_LABELS = {
     "hnsw": "FAISS HNSW",
     "ivfpq": "FAISS IVF-PQ",
 }
+INDEX_LABELS = {
+    "build": "build by sorting",
+    "save": "save",
+    "load": "load and check",
+    "map": "load unchecked",
+    "copy": "add the first after loading (copies it to memory)",
+    "add": "add 1,000",
+    "remove": "look up and remove 1,000",
+}
 ONCE = ("released", "exact", "every")
 """What is too slow to take part in every round."""
 
@@ -53,17 +63,17 @@ class Case:
 
 
 def cases(parts: Sequence[str], tiny: bool = False) -> list[Case]:
-    """Returns the cases of some parts: `beams`, `batch`, `images` and `vectors`.
+    """Returns the cases of some parts: `beams`, `batch`, `images`, `vectors` and `index`.
 
     Raises:
         ValueError: if there is no such part.
     """
     values: dict[str, Sequence[int]] = {
         "beams": (1, 5, 10, 20, 30, 40, 50), "batch": (1, 8, 32), "images": (1000, 10**4, 10**5, 10**6, 10**7),
-        "vectors": (1000, 10**4, 10**5, 10**6),
+        "vectors": (1000, 10**4, 10**5, 10**6), "index": (10**4, 10**5, 10**6, 10**7),
     }  # fmt: skip
     if tiny:
-        values = {"beams": (1, 4), "batch": (1, 4), "images": (100, 1000), "vectors": (100, 1000)}
+        values = {"beams": (1, 4), "batch": (1, 4), "images": (100, 1000), "vectors": (100, 1000), "index": (10**4,)}
     found = []
     for part in parts:
         if part not in values:
@@ -71,7 +81,7 @@ def cases(parts: Sequence[str], tiny: bool = False) -> list[Case]:
 
             raise ValueError(f"unknown part {part!r}: {nearest(part, list(values))}")
         base = Case(varied=part, images=100, beams=4, batch=4) if tiny else Case(varied=part)
-        field = "images" if part == "vectors" else part
+        field = "images" if part in ("vectors", "index") else part
         found += [replace(base, **{field: value}) for value in values[part]]  # type: ignore[arg-type]
     return found
 
@@ -96,6 +106,9 @@ def measured(parts: Sequence[str], size: str, rounds: int, dtype: str, tiny: boo
     decoders, records = None, []
     for case in cases(parts, tiny):
         say(f"{case.varied} {case.value:,} ({case.beams} beams, batch {case.batch}, {case.images:,} images)")
+        if case.varied == "index":
+            records += _indexed(case, say)
+            continue
         if case.varied == "vectors":
             contenders = [Contender(name, run, VECTOR_QUERIES[name]) for name, run in vector_runs(case.images).items()]
         else:
@@ -108,4 +121,23 @@ def measured(parts: Sequence[str], size: str, rounds: int, dtype: str, tiny: boo
                 {"varied": case.varied, "value": case.value, "beams": case.beams, "batch": case.batch, "images": case.images}
                 | {"contender": contender.name, "queries": contender.queries, "seconds": seconds[contender.name]}
             )
+    return records
+
+
+def _indexed(case: Case, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Returns a record of each thing that is done with a prefix index, once and in its order."""
+    from pathlib import Path
+    from tempfile import TemporaryDirectory
+
+    from methods.contenders import index_runs
+
+    records: list[dict[str, Any]] = []
+    with TemporaryDirectory() as folder:
+        runs, size = index_runs(case.images, Path(folder) / "index")
+        forget_peak_memory()
+        for name, run in runs.items():
+            took = timed(run)
+            say(f"  {INDEX_LABELS[name]}: {took:.3g} s")
+            of_case = {"varied": case.varied, "value": case.value, "beams": 0, "batch": 0, "images": case.images}
+            records.append(of_case | {"contender": name, "queries": 1, "seconds": [took], "bytes": size(), "peak_bytes": peak_memory()})
     return records

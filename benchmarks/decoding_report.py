@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contest import rate, ratio
-from benchmarks.decoding import LABELS, VECTOR_LABELS
+from benchmarks.decoding import INDEX_LABELS, LABELS, VECTOR_LABELS
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
 SIDES = ("beams", "batch", "images", "vectors")
@@ -64,7 +64,19 @@ def markdown(stored: Mapping[str, Any]) -> str:
         else:
             parts.append("Searching vectors of width 512, 1,000 queries at once where the way allows it:")
         parts.append(tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(cases)))
+    if index := _by_value(records, "index"):
+        parts += ["The prefix index itself, seconds (once each, in this order):", _index_table(index)]
     return "\n\n".join(parts) + "\n"
+
+
+def _index_table(cases: Mapping[int, Mapping[str, Record]]) -> str:
+    from tabulate import tabulate
+
+    body = [[label, *[f"{case[name]['seconds'][0]:.3g}" for case in cases.values()]] for name, label in INDEX_LABELS.items()]
+    body.append(["*its size, MB*", *[f"{case['build']['bytes'] / 1e6:,.3g}" for case in cases.values()]])
+    body.append(["*the process's peak while building, MB*", *[f"{case['build']['peak_bytes'] / 1e6:,.0f}" for case in cases.values()]])
+    headers = ["images", *[f"{value:,}" for value in cases]]
+    return tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(cases))
 
 
 def _ratios(cases: Mapping[int, Mapping[str, Record]]) -> list[list[str]]:

@@ -190,7 +190,7 @@ def protocol_line(summaries: Sequence[Mapping[str, Any]], labels: Mapping[str, s
     facts = {
         "protocol": rules.name,
         "selection on": each(lambda summary: summary.get("selection", rules.selection)),
-        "beam": each(lambda summary: summary["knobs"].get("beam")),
+        "beam": each(lambda summary: "none, searched exactly" if summary["knobs"].get("exact") else summary["knobs"].get("beam")),
         "ties": rules.ties,
         "seed": each(lambda summary: summary["seed"]),
         "precision": each(lambda summary: summary["precision"]),

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import click
 
-from benchmarks.options import names, results_option
+from benchmarks.options import (
+    chosen_datasets,
+    chosen_jobs,
+    data_root_option,
+    dataset_option,
+    five_captions_option,
+    jobs_option,
+    names,
+    results_option,
+    store_option,
+    tiny_option,
+)
 
-PARTS = ("beams", "batch", "images", "vectors")
+PARTS = ("beams", "batch", "images", "vectors", "index")
 
 
 @click.command()
@@ -50,4 +61,37 @@ def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: b
     click.echo(f"written: {folder / name}.md .csv .json .png .pdf")
 
 
-COMMANDS = (decoding,)
+@click.command("search-error")
+@dataset_option
+@data_root_option
+@five_captions_option
+@click.option("--rows", callback=names, help="Generative rows of Table 1, comma-separated.  [default: avg]")
+@click.option("--split", default="test", show_default=True, help="Whose queries.")
+@click.option("--queries", type=click.IntRange(min=1), default=500, show_default=True, help="How many of them, from the first on.")
+@click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds in which all take turns.")
+@jobs_option
+@tiny_option
+@results_option
+@store_option
+def search_error(
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, rows: tuple[str, ...], split: str, queries: int, rounds: int,
+    jobs: int | None, tiny: bool, results: Path | None, store: Path,
+) -> None:  # fmt: skip
+    """Measure what a beam misses of a trained model's best identifiers, and what the exact answer costs."""
+    from benchmarks import campaign, search_error, tables
+    from benchmarks.stages import Store
+    from methods.registry import METHODS, method_class
+
+    datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
+    table = campaign.chosen(tables.table("table1"), rows or ("avg",))
+    for row in table.rows:
+        if row.method not in METHODS or method_class(row.method)[0].paradigm != "generative":
+            raise ValueError(f"row {row.key} is not generative, it searches without a beam: choose others with --rows")
+    plans = campaign.plan_cells(table, datasets, tiny=tiny, split=split)
+    kept = results or (None if tiny else Path("results"))
+    stages = Store(store)
+    campaign.compute(plans, stages, chosen_jobs(jobs, tiny))
+    search_error.run(plans, stages, queries, rounds, kept, click.echo)
+
+
+COMMANDS = (decoding, search_error)

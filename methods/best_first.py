@@ -78,14 +78,16 @@ def best_first(read: Reader, trie: DeviceTrie, k: int, at_once: int = 8) -> Exac
     rows_Qk = torch.full((queries, k), PAD, device=device)
     scores_Qk = torch.full((queries, k), NEVER, device=device)
     positions_Q = torch.zeros(queries, dtype=torch.long, device=device)
+    after_root_L = torch.full((length,), NONE, device=device)
+    after_root_L[0] = 0
     later = max(trie.fan_out[1:], default=1)  # the root has most, and is read but once
     while (waiting := waiting.above(scores_Qk[:, -1:])).scores_QP.shape[1]:
         best, rest = waiting.divided(at_once)
-        # a query for which fewer prefixes wait reads the root again, to no effect
+        # a query for which fewer prefixes wait reads some token after the root, to no effect
         idle_QE = best.scores_QP == NEVER
-        best.nodes_QP, best.depths_QP = best.nodes_QP.masked_fill(idle_QE, 0), best.depths_QP.masked_fill(idle_QE, 0)
-        best.tokens_QP = best.tokens_QP.masked_fill(idle_QE, read.start)
-        best.past_QPL = best.past_QPL.masked_fill(idle_QE[..., None], NONE)
+        best.nodes_QP, best.tokens_QP = best.nodes_QP.masked_fill(idle_QE, 0), best.tokens_QP.masked_fill(idle_QE, 0)
+        best.depths_QP = best.depths_QP.masked_fill(idle_QE, 1)
+        best.past_QPL = torch.where(idle_QE[..., None], after_root_L, best.past_QPL)
         deepest = int(best.depths_QP.max())
         width = later if deepest else trie.fan_out[0]
         found = read(best.tokens_QP[..., None], best.past_QPL[..., :deepest], ragged=True)

@@ -16,7 +16,11 @@ from methods.data import Gallery
 from methods.retriever import Ranking, Retriever, SearchKnobs
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from avg.captions import CaptionBatch
+    from avg.reader import Reader
+    from methods.best_first import Exact
 
 
 class GenerativeRetriever(Retriever):
@@ -65,14 +69,30 @@ class GenerativeRetriever(Retriever):
         return self.towers.text_states(queries)
 
     def search(self, encoded: CaptionBatch, k: int, knobs: SearchKnobs) -> Ranking:
-        import torch
+        if knobs.exact:
+            found = self.exact(encoded, k)
+            return self.rank_codes(found.rows_Qk.cpu().numpy(), found.scores_Qk.cpu().numpy(), k)
+        codes_QM, scores_QM = self.beam(encoded, knobs.beam)
+        return self.rank_codes(codes_QM.cpu().numpy(), scores_QM.cpu().numpy(), k)
 
+    def beam(self, encoded: CaptionBatch, beams: int) -> tuple[Tensor, Tensor]:
+        """Returns the codes that a beam finds, rows of the index (Q, M), and their scores."""
         from methods.beam import beam_search
 
+        return beam_search(self._reader(encoded, 1 + beams * (self._trie.length - 1)), self._trie, beams)
+
+    def exact(self, encoded: CaptionBatch, k: int) -> Exact:
+        """Returns as many of the best codes as hold k images at least; an image may have several."""
+        from methods.best_first import best_first
+
+        most = int(np.bincount(self._rows_X).max())
+        return best_first(self._reader(encoded), self._trie, k * most)
+
+    def _reader(self, encoded: CaptionBatch, room: int = 0) -> Reader:
+        import torch
+
         with torch.inference_mode():
-            source = self.generator.text_source(encoded)
-            found = beam_search(self.generator.reader(source, self._trie.length), self._trie, knobs.beam)
-        return self.rank_codes(found[0].cpu().numpy(), found[1].float().cpu().numpy(), k)
+            return self.generator.reader(self.generator.text_source(encoded), self._trie.length, room)
 
     def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:
         """Returns the images of ranked codes: the best code of an image counts, images of one code or of equal scores are tied."""

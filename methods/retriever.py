@@ -29,6 +29,7 @@ class SearchKnobs(Settings):
     """What may change between searches of one index."""
 
     beam: int = Field(40, gt=0, description="beams of a generative method; at most so many distinct codes are ranked")
+    exact: bool = Field(False, description="a generative method's best identifiers, exactly and best prefix first, in place of a beam")
     shortlist: int = Field(128, gt=0, description="images of the first stage that a re-ranker scores")
 
 

@@ -102,6 +102,9 @@ def test_beams_are_the_best_of_all_identifiers_with_their_teacher_forced_scores(
     # best first: the same best, exactly
     exact = best_first(generator.reader(source, 3), DeviceTrie(Trie.build(every)), 4)
     torch.testing.assert_close(exact.scores_Qk, expected[:, :4], rtol=0.02, atol=0.02)
+    # one at a time, so that some queries wait for others
+    exact = best_first(generator.reader(source, 3), DeviceTrie(Trie.build(every)), 1, at_once=1)
+    torch.testing.assert_close(exact.scores_Qk, expected[:, :1], rtol=0.02, atol=0.02)
 
 
 def test_vokens_are_copied_where_asked_for_and_words_are_kept(backbone):

@@ -93,14 +93,15 @@ def test_the_report_says_what_was_measured():
 
 @pytest.mark.slow
 def test_the_command_writes_table_figure_and_records(tmp_path, capsys):
-    assert main(["decoding", "--tiny", "--rounds", "1", "--parts", "beams,vectors", "--results", str(tmp_path)]) == 0
-    assert "By beams" in capsys.readouterr().out
+    assert main(["decoding", "--tiny", "--rounds", "1", "--parts", "beams,vectors,index", "--results", str(tmp_path)]) == 0
+    told = capsys.readouterr().out
+    assert "By beams" in told and "| build by sorting" in told
     folder = tmp_path / "decoding"
     names = {path.name for path in folder.iterdir()}
-    assert names == {f"tiny-float32-beams-vectors.{ending}" for ending in ("md", "csv", "json", "png", "pdf")}
-    stored = json.loads((folder / "tiny-float32-beams-vectors.json").read_text())
-    assert stored["environment"]["hardware"]["cores"] >= 1 and len(stored["records"]) == 24
-    assert markdown(stored) == (folder / "tiny-float32-beams-vectors.md").read_text()
+    assert names == {f"tiny-float32-beams-vectors-index.{ending}" for ending in ("md", "csv", "json", "png", "pdf")}
+    stored = json.loads((folder / "tiny-float32-beams-vectors-index.json").read_text())
+    assert stored["environment"]["hardware"]["cores"] >= 1 and len(stored["records"]) == 24 + 7
+    assert markdown(stored) == (folder / "tiny-float32-beams-vectors-index.md").read_text()
 
 
 @pytest.mark.parametrize(("arguments", "message"), [(["--parts", "bems"], "unknown part"), (["--size", "t5-bse"], "unknown size")])

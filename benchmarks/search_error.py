@@ -1,0 +1,145 @@
+"""What beam search misses of a trained model's best identifiers, what finding them exactly costs, and what bfloat16 changes.
+
+RESULTS/DATASET/search-error-ROW.md .json
+
+Q queries, M beams, k = 10 codes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cells import CellPlan, fitted
+from benchmarks.contest import Contender, contest, rate
+from benchmarks.environment import environment
+from benchmarks.seal import write_atomically
+from benchmarks.stages import Store
+from methods.archive import mapped
+from methods.data import Dataset
+
+K = 10
+BEAMS = (1, 5, 10, 20, 40)
+HALF_BEAM = 10
+
+
+def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Returns, for each way to search, agreement with the exact answer, R@1, positions read and seconds a query.
+
+    Args:
+        plan: a generative method's cell; its stages are made where they are missing.
+        queries: the first so many of its split.
+    """
+    import torch
+
+    inputs = {name: store.run(stage) for name, stage in plan.ranking.inputs.items()}
+    retriever: Any = fitted(plan.ranking.config, inputs)
+    retriever.use_index(mapped(inputs["index"] / "index.npz"))
+    split = Dataset(inputs["data"]).split(plan.split)
+    captions, targets_Q = split.captions[:queries], split.caption_image_ids_Q[:queries]
+    encoded = retriever.encode(captions)
+    kind = retriever.generator.device.type
+
+    def half() -> Any:
+        with torch.autocast(kind, dtype=torch.bfloat16):
+            return retriever.beam(encoded, HALF_BEAM)
+
+    ways: dict[str, Callable[[], Any]] = {f"beam {beams}": partial(retriever.beam, encoded, beams) for beams in BEAMS}
+    ways["exact, best first"] = lambda: retriever.exact(encoded, K)
+    answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    positions: dict[str, float] = {}
+
+    def kept(name: str) -> Callable[[], None]:
+        def run() -> None:
+            found = ways[name]()
+            if name.startswith("exact"):
+                positions[name] = float(found.positions_Q.double().mean())
+                found = (found.rows_Qk, found.scores_Qk)
+            answers[name] = (found[0].cpu().numpy(), found[1].float().cpu().numpy())
+
+        return run
+
+    seconds = contest([Contender(name, kept(name), len(captions)) for name in ways], rounds, say)
+    ways[f"beam {HALF_BEAM}, products in bfloat16"] = half
+    kept(f"beam {HALF_BEAM}, products in bfloat16")()
+    length = retriever.index()["codes_XL"].shape[1]
+    exact_Qk = answers["exact, best first"][0][:, :K]
+    lines = []
+    for name, (codes_QM, scores_QM) in answers.items():
+        ranking = retriever.rank_codes(codes_QM, scores_QM, 1)
+        hits_Q = ((ranking.ids_QW == targets_Q[:, None]) & (ranking.group_QW == 0)).any(1) / np.maximum((ranking.group_QW == 0).sum(1), 1)
+        against_Qk = answers[f"beam {HALF_BEAM}"][0] if "bfloat16" in name else exact_Qk
+        lines.append(
+            {
+                "way": name,
+                "same first": float((codes_QM[:, 0] == against_Qk[:, 0]).mean()),
+                "of the ten": _shared(codes_QM[:, :K], against_Qk),
+                "R@1": 100 * float(hits_Q.mean()),
+                "positions": positions.get(name, 1.0 + int(name.split(",")[0].removeprefix("beam ")) * (length - 1)),
+                "queries per second": rate(len(captions), seconds[name]) if name in seconds else None,
+            }
+        )
+    return {
+        "format": 1,
+        "row": plan.row.key,
+        "dataset": plan.dataset,
+        "split": plan.split,
+        "queries": len(captions),
+        "images": len(split.image_ids_N),
+        "rounds": rounds,
+        "threads": torch.get_num_threads(),
+        "environment": environment(),
+        "lines": lines,
+    }
+
+
+def _shared(codes_QM: np.ndarray, exact_Qk: np.ndarray) -> float:
+    """Returns the mean part of the exact ten that another answer holds too."""
+    both = [len(set(found) & set(best)) / max(len(best), 1) for found, best in zip(_known(codes_QM), _known(exact_Qk), strict=True)]
+    return float(np.mean(both))
+
+
+def _known(codes_QM: np.ndarray) -> list[list[int]]:
+    return [[code for code in codes if code >= 0] for codes in codes_QM.tolist()]
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    from tabulate import tabulate
+
+    headers = ["search", "the best code is first", "of the ten best codes", "R@1", "positions read a query", "queries per second"]
+    body = [
+        [
+            line["way"],
+            f"{100 * line['same first']:.1f} %",
+            f"{100 * line['of the ten']:.1f} %",
+            f"{line['R@1']:.1f}",
+            f"{line['positions']:,.0f}",
+            "" if line["queries per second"] is None else f"{line['queries per second']:,.0f}",
+        ]
+        for line in found["lines"]
+    ]
+    text = (
+        f"**Search error.** {found['row']} on {found['dataset']}, {found['split']} split, {found['images']:,} images, the first "
+        f"{found['queries']:,} queries; {found['threads']} threads of {found['environment']['hardware']['cpu']}, search alone, median of "
+        f"{found['rounds']} rounds by turns. Agreement is with the exact answer; of the line in bfloat16, with the same beam in float32."
+    )
+    return text + "\n\n" + tabulate(body, headers, tablefmt="pipe", colalign=["left"] + ["right"] * 5, disable_numparse=True) + "\n"
+
+
+def run(plans: Sequence[CellPlan], store: Store, queries: int, rounds: int, results: Path | None, say: Callable[[str], None]) -> None:
+    """Measures rows, prints them, and writes them where a results folder is given."""
+    from benchmarks import campaign
+
+    for plan in plans:
+        found = measured(plan, store, queries, rounds, say)
+        say("\n" + markdown(found))
+        if results:
+            folder = campaign.writable(results / campaign.folder_name([plan.dataset], plan.protocol))
+            write_atomically(folder / f"search-error-{plan.row.key}.json", json.dumps(found, indent=1) + "\n")
+            write_atomically(folder / f"search-error-{plan.row.key}.md", markdown(found))
+            say(f"written: {folder}/search-error-{plan.row.key}.md .json")
