@@ -74,7 +74,6 @@ def _index_table(cases: Mapping[int, Mapping[str, Record]]) -> str:
 
     body = [[label, *[f"{case[name]['seconds'][0]:.3g}" for case in cases.values()]] for name, label in INDEX_LABELS.items()]
     body.append(["*its size, MB*", *[f"{case['build']['bytes'] / 1e6:,.3g}" for case in cases.values()]])
-    body.append(["*the process's peak while building, MB*", *[f"{case['build']['peak_bytes'] / 1e6:,.0f}" for case in cases.values()]])
     headers = ["images", *[f"{value:,}" for value in cases]]
     return tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(cases))
 

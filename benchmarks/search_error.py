@@ -80,7 +80,7 @@ def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Calla
                 "same first": float((codes_QM[:, 0] == against_Qk[:, 0]).mean()),
                 "of the ten": _shared(codes_QM[:, :K], against_Qk),
                 "R@1": 100 * float(hits_Q.mean()),
-                "positions": positions.get(name, 1.0 + int(name.split(",")[0].removeprefix("beam ")) * (length - 1)),
+                "positions": positions[name] if name in positions else 1.0 + codes_QM.shape[1] * (length - 1),
                 "queries per second": rate(len(captions), seconds[name]) if name in seconds else None,
             }
         )
