@@ -14,6 +14,9 @@ from torch import Tensor
 from avg.reader import Read
 from methods.trie import PAD, Trie
 
+AT_ONCE = 4
+"""Tokens of a known rest that are read together: more waste more on beams that end among them."""
+
 
 class Reader(Protocol):
     """A model that reads tokens of many beams after a query, and says what may follow (`avg.reader.Reader`; tests have others)."""
@@ -86,14 +89,36 @@ def beam_search(read: Reader, trie: DeviceTrie, beams: int) -> tuple[Tensor, Ten
         parent_QM = pick_QM // width
         nodes_QM, tokens_QM = child_QMC.flatten(1).gather(1, pick_QM), token_QMC.flatten(1).gather(1, pick_QM)
         past_QMt = past_QMt.gather(1, parent_QM[..., None].expand(-1, -1, past_QMt.shape[2]))
-    # no inner nodes are left: the rest of every beam's identifier is known, and is read at once
-    rows_QM, depth = (~nodes_QM).clamp(min=0), len(trie.fan_out)
-    if (longest := int(trie.lengths_N[rows_QM].max())) > depth:
-        rest_QMn = trie.identifiers_NL[rows_QM, depth:longest].long()
+    # no inner nodes are left: the rest of every beam's identifier is known
+    rows_QM = (~nodes_QM).clamp(min=0)
+    scores_QM = scores_QM + _rest(read, trie, rows_QM.masked_fill(scores_QM == float("-inf"), PAD), tokens_QM, past_QMt, len(trie.fan_out))
+    scores_QM, order_QM = scores_QM.sort(dim=1, descending=True, stable=True)
+    return rows_QM.gather(1, order_QM).masked_fill(scores_QM == float("-inf"), PAD), scores_QM
+
+
+def _rest(read: Reader, trie: DeviceTrie, rows_QM: Tensor, tokens_QM: Tensor, past_QMt: Tensor, depth: int) -> Tensor:
+    """Returns what the rest of identifiers scores after their first tokens, (Q, M); 0 where nothing is left, and for row PAD.
+
+    Several tokens are read at once, then those of the beams that have more: of captions as identifiers, most have ended by then.
+
+    Args:
+        depth: how many tokens are read or, for the last of them, `tokens_QM`, about to be.
+    """
+    scores_QM = torch.zeros(rows_QM.shape, device=rows_QM.device)
+    at_QM = torch.arange(rows_QM.shape[1], device=rows_QM.device).expand(len(rows_QM), -1)
+    while True:
+        left_QM = (trie.lengths_N[rows_QM.clamp(min=0)] - depth).masked_fill(rows_QM == PAD, 0).clamp(min=0)
+        beams, new = int((left_QM > 0).sum(1).max()), min(int(left_QM.max()), AT_ONCE)
+        if not new:
+            return scores_QM
+        kept_QM = left_QM.argsort(1, descending=True)[:, :beams]
+        at_QM, rows_QM, tokens_QM = (each.gather(1, kept_QM) for each in (at_QM, rows_QM, tokens_QM))
+        past_QMt = past_QMt.gather(1, kept_QM[..., None].expand(-1, -1, past_QMt.shape[2]))
+        rest_QMn = trie.identifiers_NL[rows_QM.clamp(min=0), depth : depth + new].long()
         found = read(torch.cat([tokens_QM[..., None], rest_QMn[..., :-1]], 2), past_QMt)
-        scores_QM, order_QM = (scores_QM + found.logs(rest_QMn[..., None]).sum((2, 3))).sort(dim=1, descending=True, stable=True)
-        rows_QM = rows_QM.gather(1, order_QM)
-    return rows_QM.masked_fill(scores_QM == float("-inf"), PAD), scores_QM
+        logs_QM = found.logs(rest_QMn[..., None]).sum((2, 3)).masked_fill(rows_QM == PAD, 0.0)
+        scores_QM = scores_QM.scatter_add(1, at_QM, logs_QM)
+        past_QMt, tokens_QM, depth = _appended(past_QMt, found.places_Mn), rest_QMn[..., -1], depth + new
 
 
 def _appended(past_QMt: Tensor, places_Mn: Tensor) -> Tensor:
