@@ -8,9 +8,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
 from benchmarks.environment import cores
@@ -44,7 +46,8 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]
     ahead = _ways(stages, store)
     running: dict[Future[tuple[float, str, str]], Stage] = {}
     threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))  # a fork of a process with threads may hang
+    # spawn: a fork of a process with threads may hang
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
         while left or running:
             ready = [stage for stage in left.values() if not any(before.key in ahead for before in stage.inputs.values())]
@@ -96,6 +99,18 @@ def _ways(stages: Sequence[Stage], store: Store) -> dict[str, float]:
         for before in stage.inputs.values():
             after[before.key] = max(after.get(before.key, 0.0), ahead)
     return {stage.key: after[stage.key] for stage in stages}
+
+
+def _end_with_parent() -> None:
+    """Sees to it that this process ends when the one that began it does, killed perhaps: else it would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _made(root: Path, stage: Stage, threads: int) -> tuple[float, str, str]:

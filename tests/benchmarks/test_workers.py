@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +110,36 @@ def test_an_interrupted_run_waits_for_nobody(tmp_path, project_on_path):
         list(workers.compute([stage("long", seconds=60.0), stage("short")], store, 2))
     assert time.time() - begin < 30
     assert store.done(stage("short")) and not store.done(stage("long", seconds=60.0))
+
+
+@pytest.mark.slow
+def test_processes_end_with_a_killed_parent(tmp_path, project_on_path):
+    source = (
+        "if __name__ == '__main__':\n"
+        "    from pathlib import Path\n"
+        "    from benchmarks import workers\n"
+        "    from benchmarks.stages import Store\n"
+        "    from tests.benchmarks.test_workers import stage\n"
+        f"    store = Store(Path({str(tmp_path / 'store')!r}))\n"
+        "    for done in workers.compute([stage('long', seconds=60.0), stage('short')], store, 2):\n"
+        "        print(store.report(done)['report']['process'], flush=True)\n"
+    )
+    (tmp_path / "begin.py").write_text(source)
+    parent = subprocess.Popen([sys.executable, tmp_path / "begin.py"], stdout=subprocess.PIPE, text=True)
+    worker = int(parent.stdout.readline())
+    os.kill(worker, 0)  # it lives, and waits for more
+    parent.kill()
+    parent.communicate()
+    deadline = time.time() + 20
+    while _lives(worker):
+        assert time.time() < deadline, "a process outlives the one that began it"
+        time.sleep(0.1)
+
+
+def _lives(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    # one that has ended and that nobody has asked for is no longer at work
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
