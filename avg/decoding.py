@@ -57,13 +57,6 @@ class Decoding(ABC):
         """
 
 
-def of(decoder: nn.Module) -> Decoding:
-    """Returns what runs a decoder."""
-    from avg.t5_decoding import T5Decoding, is_t5
-
-    return T5Decoding(decoder) if is_t5(decoder) else OwnDecoding(decoder)
-
-
 def numbered(first: int, beams: int, tokens: int, device: torch.device) -> Tensor:
     """Returns the numbers of the positions that are computed next, (M, n)."""
     return torch.arange(first, first + beams * tokens, device=device).view(beams, tokens)
@@ -85,8 +78,8 @@ class _Embedded:
 class OwnDecoding(Decoding):
     """Any decoder that takes `inputs_embeds` and attends to a source, through its own forward.
 
-    Nothing but embeddings is kept: with a code of four tokens, computing prefixes again costs two and a half times the positions, and
-    needs to know nothing of a model's cache.
+    Nothing but embeddings is kept: with a code of four tokens, computing prefixes again costs three times the positions, and needs to know
+    nothing of a model's cache.
     """
 
     def __init__(self, decoder: nn.Module):

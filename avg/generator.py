@@ -21,12 +21,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from avg import decoding
 from avg.captions import CaptionBatch
 from avg.decoding import Decoding, OwnDecoding, Source
 from avg.precision import autocast
 from avg.reader import PAD, Reader
 from avg.settings import GeneratorSettings
+from avg.t5_decoding import T5Decoding, is_t5
 
 BACKBONE = "backbone"
 """Where a generator's folder holds the transformers model that it was made of."""
@@ -87,7 +87,8 @@ class Generator(nn.Module, ABC):
     @property
     def decoding(self) -> Decoding:
         """What runs the decoder."""
-        return OwnDecoding(self.decoder) if self.own_forward else decoding.of(self.decoder)
+        decoder = self.decoder
+        return T5Decoding(decoder) if is_t5(decoder) and not self.own_forward else OwnDecoding(decoder)
 
     def forward(self, source: Source, codes: Tensor) -> Tensor:
         """Returns the logits of every step given the true tokens before it, float32 (..., L, V).

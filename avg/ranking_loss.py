@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-PAD = -1
+from avg.reader import PAD
 
 
 def with_positive(candidates_BML: Tensor, positive_BL: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -51,11 +51,14 @@ class Reader:
         queries: B.
         whole_vocabulary: whether log-probabilities are normalised over all that the model could say, as `transformers` does, and not over
             the V identifier tokens that it was trained on.
+
+    `positions` counts those that were read, of each query.
     """
 
     def __init__(self, generator: Generator, state: Any, queries: int, whole_vocabulary: bool = False):
         self.queries, self.start, self.device = queries, generator.tokens, generator.device
         self._generator, self._state, self._whole = generator, state, whole_vocabulary
+        self.positions = 0
         self.words = generator.vocabulary if whole_vocabulary else generator.tokens
 
     def __call__(self, tokens_BMn: Tensor, past_BMt: Tensor, ragged: bool = False) -> Read:
@@ -65,6 +68,7 @@ class Reader:
             past_BMt: numbers of the positions before them.
             ragged: whether beams differ in length; then shorter pasts are filled with `decoding.NONE` at their end.
         """
+        self.positions += tokens_BMn.shape[1] * tokens_BMn.shape[2]
         return Read(self, *self._generator.advance(tokens_BMn.clamp(min=0), self._state, past_BMt, ragged))
 
     def logs(self, hidden_XW: Tensor, tokens_XC: Tensor) -> Tensor:

@@ -5,8 +5,6 @@ Q queries, N images, W columns of a ranking.
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from benchmarks.contest import now
 from benchmarks.datasets import data_stage, paper_dataset
 from benchmarks.protocol import exposure_for, protocol
 from benchmarks.spec import Column, Row
@@ -125,11 +124,11 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     rankings, encode_seconds, search_seconds = [], 0.0, 0.0
     for start in trange(0, len(split.captions), BATCH, desc=f"ranking with {config['method']}", unit="batch", leave=False, disable=None):
         queries = split.captions[start : start + BATCH]
-        begin = _now()
+        begin = now()
         encoded = retriever.encode(queries)
-        middle = _now()
+        middle = now()
         rankings.append(retriever.search(encoded, k, knobs))
-        search_seconds += _now() - middle
+        search_seconds += now() - middle
         encode_seconds += middle - begin
     ranking = stacked(rankings)
     ranking.save(out / "ranking.npz")
@@ -253,11 +252,3 @@ def fitted(config: Mapping[str, Any], inputs: Mapping[str, Path]) -> Retriever:
     retriever = create(config["method"], config["settings"])
     retriever.use({part: folder for part, folder in inputs.items() if part not in ("data", "index")})
     return retriever
-
-
-def _now() -> float:
-    """Returns seconds on a clock that a GPU's unfinished work cannot hide from."""
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()

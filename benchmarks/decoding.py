@@ -43,6 +43,7 @@ INDEX_LABELS = {
     "add": "add 1,000",
     "remove": "look up and remove 1,000",
 }
+PARTS = ("beams", "batch", "images", "vectors", "index")
 ONCE = ("released", "exact", "every")
 """What is too slow to take part in every round."""
 

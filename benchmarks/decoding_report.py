@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import csv as csv_format
 import io
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.contest import rate, ratio
-from benchmarks.decoding import INDEX_LABELS, LABELS, VECTOR_LABELS
+from benchmarks.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
+from benchmarks.seal import write_atomically
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
 SIDES = ("beams", "batch", "images", "vectors")
 Record = Mapping[str, Any]
+
+
+def write(stored: Mapping[str, Any], folder: Path) -> str:
+    """Returns the name of the files, after writing the records to a folder as JSON, Markdown, CSV and the figure."""
+    settings = stored["settings"]
+    whole = tuple(settings["parts"]) == PARTS
+    name = f"{settings['size']}-{settings['dtype']}" + ("" if whole else "-" + "-".join(settings["parts"]))
+    texts = {"json": json.dumps(stored, indent=1) + "\n", "md": markdown(stored), "csv": csv(stored)}
+    for ending, text in texts.items():
+        write_atomically(folder / f"{name}.{ending}", text)
+    figure(stored, folder, name)
+    return name
 
 
 def _by_value(records: Sequence[Record], varied: str) -> dict[int, dict[str, Record]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,17 +30,26 @@ results_option = click.option(
     "--results", type=click.Path(path_type=Path),
     help="Folder of tables and run summaries.  [default: results; none for a part or variant: --rows, --set, --tiny on other data]",
 )  # fmt: skip
-dataset_option = click.option(
+_dataset_option = click.option(
     "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"
 )
 tiny_option = click.option(
     "--tiny", is_flag=True, help=f"Seconds instead of minutes: tiny settings, and {TINY_DATASET} unless --dataset is given."
 )
-data_root_option = click.option(
+_data_root_option = click.option(
     "--data-root", type=click.Path(path_type=Path), metavar="DIR",
     help="Folder of the one data set that lies on disk; remembered for next time.",
 )  # fmt: skip
-five_captions_option = click.option("--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010).")
+_five_captions_option = click.option(
+    "--five-captions", is_flag=True, help="Keep five captions of each picture (MS-COCO: 25,000 of 25,010)."
+)
+
+
+def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options that say which data: `datasets`, `data_root`, `five_captions`, as `chosen_datasets` takes them."""
+    return _dataset_option(_data_root_option(_five_captions_option(command)))
+
+
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1),
     help="Stages that are computed at once, each on its part of the cores.  [default: one with a GPU or --tiny, else one a core, up to 4]",

@@ -10,9 +10,7 @@ import click
 from benchmarks.options import (
     chosen_datasets,
     chosen_jobs,
-    data_root_option,
-    dataset_option,
-    five_captions_option,
+    data_options,
     jobs_option,
     names,
     results_option,
@@ -31,9 +29,7 @@ def explain_protocol(name: str | None) -> None:
 
 
 @click.command("pseudo-queries")
-@dataset_option
-@data_root_option
-@five_captions_option
+@data_options
 @click.option("--split", default="test", show_default=True, help="Whose pictures.")
 @click.option("--count", type=click.IntRange(min=1), default=5, show_default=True, help="How many are made for each picture.")
 @click.option("--by", default="nearest", show_default=True, help="Nearest training captions, or a captioning model.")
@@ -53,9 +49,7 @@ def pseudo_queries(
 
 @click.command()
 @click.argument("table", default="table1")
-@dataset_option
-@data_root_option
-@five_captions_option
+@data_options
 @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
 @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
@@ -80,9 +74,7 @@ def leakage(
 
 
 @click.command()
-@dataset_option
-@data_root_option
-@five_captions_option
+@data_options
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
 @click.option("--rows", callback=names, help="Rows of Table 1, comma-separated; all of them by default.")
 @click.option("--protocols", "chosen", callback=names, help="Protocols to measure, comma-separated; all of them by default.")

@@ -14,9 +14,7 @@ from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
     chosen_jobs,
-    data_root_option,
-    dataset_option,
-    five_captions_option,
+    data_options,
     jobs_option,
     names,
     results_option,
@@ -45,9 +43,7 @@ def cli() -> None:
 
 def table_command(name: str) -> click.Command:
     @click.command(name, help=f"Measure {name}: train what is missing, evaluate, print and write the table.")
-    @dataset_option
-    @data_root_option
-    @five_captions_option
+    @data_options
     @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
     @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
     @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
@@ -121,9 +117,7 @@ def print_time(lines: list[tuple[str, int, float, str]]) -> None:
 
 
 @cli.command()
-@dataset_option
-@data_root_option
-@five_captions_option
+@data_options
 @tiny_option
 @click.option("--contact-sheet", "sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG of pictures and captions.")
 @click.option("--split", default="test", show_default=True, help="Split that the contact sheet shows.")
@@ -167,9 +161,7 @@ def data(
 
 
 @cli.command("verify-data")
-@dataset_option
-@data_root_option
-@five_captions_option
+@data_options
 @click.option("--json", "to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the report there as JSON too.")
 def verify_data(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, to: Path | None) -> int:
     """Check a data set on disk: counts, ids, every picture, duplicates, test pictures in train. Exit code 2 if it is not what it says."""
@@ -211,6 +203,8 @@ def methods(name: str | None) -> None:
 @results_option
 def render(from_committed: bool, results: Path | None) -> None:
     """Write tables again from what was measured."""
+    import json
+
     from benchmarks import campaign, tables
     from benchmarks.grid import build_grid
 
@@ -228,6 +222,13 @@ def render(from_committed: bool, results: Path | None) -> None:
 
         comparison.write(comparison.committed(tables.table("table1"), path.parent.name, results), results)
         click.echo(f"written: {path.with_suffix('')}.md .tex .csv")
+        written += 1
+    for path in sorted([*results.glob("decoding/*.json"), *results.glob("*/search-error-*.json")]):
+        from benchmarks import decoding_report, search_error
+
+        writer = decoding_report.write if path.parent.name == "decoding" else search_error.write
+        writer(json.loads(path.read_text()), campaign.writable(path.parent))
+        click.echo(f"written: {path.with_suffix('')} in all formats")
         written += 1
     if not written:
         raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")

@@ -18,6 +18,7 @@ import numpy as np
 from benchmarks.cells import CellPlan, fitted
 from benchmarks.contest import Contender, contest, rate
 from benchmarks.environment import environment
+from benchmarks.metrics import hits, outcomes
 from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
 from methods.archive import mapped
@@ -45,42 +46,41 @@ def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Calla
     encoded = retriever.encode(captions)
     kind = retriever.generator.device.type
 
+    def exact() -> Any:
+        found = retriever.exact(encoded, K)
+        return found.rows_Qk, found.scores_Qk, float(found.positions_Q.double().mean())
+
     def half() -> Any:
         with torch.autocast(kind, dtype=torch.bfloat16):
             return retriever.beam(encoded, HALF_BEAM)
 
     ways: dict[str, Callable[[], Any]] = {f"beam {beams}": partial(retriever.beam, encoded, beams) for beams in BEAMS}
-    ways["exact, best first"] = lambda: retriever.exact(encoded, K)
+    ways["exact, best first"] = exact
     answers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     positions: dict[str, float] = {}
 
     def kept(name: str) -> Callable[[], None]:
         def run() -> None:
-            found = ways[name]()
-            if name.startswith("exact"):
-                positions[name] = float(found.positions_Q.double().mean())
-                found = (found.rows_Qk, found.scores_Qk)
-            answers[name] = (found[0].cpu().numpy(), found[1].float().cpu().numpy())
+            codes_QM, scores_QM, read = ways[name]()
+            answers[name], positions[name] = (codes_QM.cpu().numpy(), scores_QM.float().cpu().numpy()), read
 
         return run
 
     seconds = contest([Contender(name, kept(name), len(captions)) for name in ways], rounds, say)
     ways[f"beam {HALF_BEAM}, products in bfloat16"] = half
     kept(f"beam {HALF_BEAM}, products in bfloat16")()
-    length = retriever.index()["codes_XL"].shape[1]
     exact_Qk = answers["exact, best first"][0][:, :K]
     lines = []
     for name, (codes_QM, scores_QM) in answers.items():
         ranking = retriever.rank_codes(codes_QM, scores_QM, 1)
-        hits_Q = ((ranking.ids_QW == targets_Q[:, None]) & (ranking.group_QW == 0)).any(1) / np.maximum((ranking.group_QW == 0).sum(1), 1)
         against_Qk = answers[f"beam {HALF_BEAM}"][0] if "bfloat16" in name else exact_Qk
         lines.append(
             {
                 "way": name,
                 "same first": float((codes_QM[:, 0] == against_Qk[:, 0]).mean()),
                 "of the ten": _shared(codes_QM[:, :K], against_Qk),
-                "R@1": 100 * float(hits_Q.mean()),
-                "positions": positions[name] if name in positions else 1.0 + codes_QM.shape[1] * (length - 1),
+                "R@1": 100 * float(hits(outcomes(ranking, targets_Q), 1).mean()),
+                "positions": positions[name],
                 "queries per second": rate(len(captions), seconds[name]) if name in seconds else None,
             }
         )
@@ -131,6 +131,11 @@ def markdown(found: Mapping[str, Any]) -> str:
     return text + "\n\n" + tabulate(body, headers, tablefmt="pipe", colalign=["left"] + ["right"] * 5, disable_numparse=True) + "\n"
 
 
+def write(found: Mapping[str, Any], folder: Path) -> None:
+    write_atomically(folder / f"search-error-{found['row']}.json", json.dumps(found, indent=1) + "\n")
+    write_atomically(folder / f"search-error-{found['row']}.md", markdown(found))
+
+
 def run(plans: Sequence[CellPlan], store: Store, queries: int, rounds: int, results: Path | None, say: Callable[[str], None]) -> None:
     """Measures rows, prints them, and writes them where a results folder is given."""
     from benchmarks import campaign
@@ -140,6 +145,5 @@ def run(plans: Sequence[CellPlan], store: Store, queries: int, rounds: int, resu
         say("\n" + markdown(found))
         if results:
             folder = campaign.writable(results / campaign.folder_name([plan.dataset], plan.protocol))
-            write_atomically(folder / f"search-error-{plan.row.key}.json", json.dumps(found, indent=1) + "\n")
-            write_atomically(folder / f"search-error-{plan.row.key}.md", markdown(found))
+            write(found, folder)
             say(f"written: {folder}/search-error-{plan.row.key}.md .json")

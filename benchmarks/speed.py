@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
+from benchmarks.decoding import PARTS
 from benchmarks.options import (
     chosen_datasets,
     chosen_jobs,
-    data_root_option,
-    dataset_option,
-    five_captions_option,
+    data_options,
     jobs_option,
     names,
     results_option,
     store_option,
     tiny_option,
 )
-
-PARTS = ("beams", "batch", "images", "vectors", "index")
 
 
 @click.command()
@@ -35,7 +31,6 @@ def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: b
     from benchmarks import campaign, decoding_report
     from benchmarks.decoding import cases, measured, shape
     from benchmarks.environment import environment
-    from benchmarks.seal import write_atomically
 
     # a mistake is answered before torch is imported
     shape(size)
@@ -53,18 +48,12 @@ def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: b
     if folder is None:
         click.echo("written: nowhere: a tiny run (see --results)")
         return
-    name = f"{size}-{dtype}" + ("" if chosen == PARTS else "-" + "-".join(chosen))
-    write_atomically(folder / f"{name}.json", json.dumps(stored, indent=1) + "\n")
-    write_atomically(folder / f"{name}.md", decoding_report.markdown(stored))
-    write_atomically(folder / f"{name}.csv", decoding_report.csv(stored))
-    decoding_report.figure(stored, folder, name)
+    name = decoding_report.write(stored, folder)
     click.echo(f"written: {folder / name}.md .csv .json .png .pdf")
 
 
 @click.command("search-error")
-@dataset_option
-@data_root_option
-@five_captions_option
+@data_options
 @click.option("--rows", callback=names, help="Generative rows of Table 1, comma-separated.  [default: avg]")
 @click.option("--split", default="test", show_default=True, help="Whose queries.")
 @click.option("--queries", type=click.IntRange(min=1), default=500, show_default=True, help="How many of them, from the first on.")
@@ -79,6 +68,7 @@ def search_error(
 ) -> None:  # fmt: skip
     """Measure what a beam misses of a trained model's best identifiers, and what the exact answer costs."""
     from benchmarks import campaign, search_error, tables
+    from benchmarks.prefetch import refuse_missing
     from benchmarks.stages import Store
     from methods.registry import METHODS, method_class
 
@@ -88,8 +78,11 @@ def search_error(
         if row.method not in METHODS or method_class(row.method)[0].paradigm != "generative":
             raise ValueError(f"row {row.key} is not generative, it searches without a beam: choose others with --rows")
     plans = campaign.plan_cells(table, datasets, tiny=tiny, split=split)
-    kept = results or (None if tiny else Path("results"))
+    if split != "test" and results:
+        raise ValueError(f"--split {split} is to look at and --results keeps what was measured on test: give one of the two")
+    kept = results or (None if tiny or split != "test" else Path("results"))
     stages = Store(store)
+    refuse_missing(plans, stages)
     campaign.compute(plans, stages, chosen_jobs(jobs, tiny))
     search_error.run(plans, stages, queries, rounds, kept, click.echo)
 

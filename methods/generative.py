@@ -72,14 +72,15 @@ class GenerativeRetriever(Retriever):
         if knobs.exact:
             found = self.exact(encoded, k)
             return self.rank_codes(found.rows_Qk.cpu().numpy(), found.scores_Qk.cpu().numpy(), k)
-        codes_QM, scores_QM = self.beam(encoded, knobs.beam)
+        codes_QM, scores_QM, _ = self.beam(encoded, knobs.beam)
         return self.rank_codes(codes_QM.cpu().numpy(), scores_QM.cpu().numpy(), k)
 
-    def beam(self, encoded: CaptionBatch, beams: int) -> tuple[Tensor, Tensor]:
-        """Returns the codes that a beam finds, rows of the index (Q, M), and their scores."""
+    def beam(self, encoded: CaptionBatch, beams: int) -> tuple[Tensor, Tensor, int]:
+        """Returns the codes that a beam finds, rows of the index (Q, M), their scores, and how many positions were read of each query."""
         from methods.beam import beam_search
 
-        return beam_search(self._reader(encoded, 1 + beams * (self._trie.length - 1)), self._trie, beams)
+        reader = self._reader(encoded, 1 + beams * (self._trie.length - 1))
+        return *beam_search(reader, self._trie, beams), reader.positions
 
     def exact(self, encoded: CaptionBatch, k: int) -> Exact:
         """Returns as many of the best codes as hold k images at least; an image may have several."""

@@ -9,23 +9,26 @@ import pytest
 import torch
 from torch import nn
 
-from avg.decoding import NONE, OwnDecoding, Source, of
-from avg.t5_decoding import T5Decoding
+from avg.decoding import NONE, OwnDecoding, Source
+from avg.t5_decoding import T5Decoding, is_t5
 
 B, M, L, T, W = 3, 4, 5, 6, 16
 
 
-@pytest.fixture(params=["relu", "gated-gelu"])
+@pytest.fixture(params=["relu", "gated-gelu", "mt5"])
 def stack(request):
-    from transformers import T5Config
+    from transformers import MT5Config, T5Config
+    from transformers.models.mt5.modeling_mt5 import MT5Stack
     from transformers.models.t5.modeling_t5 import T5Stack
 
     torch.manual_seed(0)
-    config = T5Config(
+    activation = "gated-gelu" if request.param == "mt5" else request.param
+    config_class, stack_class = (MT5Config, MT5Stack) if request.param == "mt5" else (T5Config, T5Stack)
+    config = config_class(
         d_model=W, d_kv=8, d_ff=20, num_layers=3, num_heads=2, dropout_rate=0.0, is_decoder=True, is_encoder_decoder=False, vocab_size=1,
-        feed_forward_proj=request.param, relative_attention_num_buckets=4, relative_attention_max_distance=6,
+        feed_forward_proj=activation, relative_attention_num_buckets=4, relative_attention_max_distance=6,
     )  # fmt: skip
-    found = T5Stack(config)
+    found = stack_class(config)
     for parameter in found.parameters():
         nn.init.normal_(parameter, std=0.5)
     return found.eval()
@@ -79,8 +82,8 @@ def test_dropout_acts_in_training_alone(stack, source):
             module.p = 0.5
         elif isinstance(getattr(module, "dropout", None), float):
             module.dropout = 0.5
-    embeds_BMLW, decoding = torch.randn(B, M, L, W), of(stack)
-    assert isinstance(decoding, T5Decoding)
+    embeds_BMLW, decoding = torch.randn(B, M, L, W), T5Decoding(stack)
+    assert is_t5(stack)
     assert (decoding.teach(embeds_BMLW, source) == decoding.teach(embeds_BMLW, source)).all()
     stack.train()
     assert (decoding.teach(embeds_BMLW, source) != decoding.teach(embeds_BMLW, source)).any()

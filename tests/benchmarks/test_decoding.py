@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +109,11 @@ def test_the_command_writes_table_figure_and_records(tmp_path, capsys):
 def test_what_is_unknown_is_named(arguments, message, capsys):
     assert main(["decoding", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_committed_is_what_its_numbers_say():
+    paths = sorted((Path(__file__).resolve().parents[2] / "results" / "decoding").glob("*.json"))
+    assert paths
+    for path in paths:
+        stored = json.loads(path.read_text())
+        assert path.with_suffix(".md").read_text() == markdown(stored) and path.with_suffix(".csv").read_text() == csv(stored)
