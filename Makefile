@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help env install lavis lavisinstall table1 test lint all clean
+.PHONY: help env install lavis lavisinstall table1 all test lint clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -42,6 +42,9 @@ lavisinstall:
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
 
+all: env  ## every table of the paper on the default data set; prints the plan first
+	@$(PY) -m benchmarks.run all $(ARGS)
+
 test: env lavis  ## all tests, one worker a core
 	@$(PY) -m pytest -n auto $(ARGS)
 
@@ -50,7 +53,6 @@ lint: env  ## ruff and mypy
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-all: lint test table1  ## lint, test and table1
 
 clean:  ## remove the environments and what tools cached; the store (.vokenbench) and results/ stay
 	rm -rf $(VENV) $(LAVIS) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -30,16 +30,21 @@ DEFAULT_PROTOCOL = "clean"
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of the cells: summaries, (data set, row key) -> traceback of what failed, stage records by key of what was used."""
+    """What came of the cells: their plans, summaries, (data set, row key) -> traceback of what failed, stage records by key of what was
+    used."""
 
+    plans: Sequence[CellPlan] = ()
     summaries: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
     records: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def of(self, dataset: str) -> Measured:
         """Returns the part about one data set."""
+        plans = [plan for plan in self.plans if plan.dataset == dataset]
         summaries = [summary for summary in self.summaries if summary["dataset"] == dataset]
-        return replace(self, summaries=summaries, failures={key: path for key, path in self.failures.items() if key[0] == dataset})
+        return replace(
+            self, plans=plans, summaries=summaries, failures={key: path for key, path in self.failures.items() if key[0] == dataset}
+        )
 
 
 def chosen(table: Table, rows: Sequence[str]) -> Table:
@@ -126,7 +131,7 @@ def measure(
 
     from benchmarks import workers
 
-    result, summaries = Measured(), {}
+    result, summaries = Measured(plans), {}
     todo = missing(plans, store)
     jobs = (jobs or workers.usual()) if todo else 1
     bar = Bar(todo, store.durations, jobs)
@@ -181,19 +186,49 @@ def writable(folder: Path) -> Path:
 
 
 def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> Grid:
-    """Returns the grid, after writing summaries and the table; summaries of other seeds of these rows are removed, as no part of it."""
-    rows = {row.key for row in table.rows}
+    """Returns the grid, after writing summaries and the table.
+
+    Summaries of further seeds that lie there and are what these cells would give today are part of the table; others of its rows are
+    removed.
+    """
+    kept: list[dict[str, Any]] = []
     for dataset in datasets:
         runs = writable(results / folder_name([dataset], protocol) / "runs")
-        texts = {f"{s['row']}-seed{s['seed']}.json": json.dumps(s, indent=1) + "\n" for s in measured.summaries if s["dataset"] == dataset}
-        for path in runs.glob("*-seed*.json"):
-            if path.name.rpartition("-seed")[0] in rows and path.name not in texts:
-                path.unlink()
+        here = measured.of(dataset)
+        texts = {f"{s['row']}-seed{s['seed']}.json": json.dumps(s, indent=1) + "\n" for s in here.summaries}
+        k = max(column.k for column in table.columns)
+        for row in table.rows:
+            for path in runs.glob(f"{row.key}-seed*.json"):
+                if path.name in texts:
+                    continue
+                if found := _still_valid(path, here.plans, k):
+                    kept.append(found)
+                else:
+                    path.unlink()
         for name, text in texts.items():
             write_atomically(runs / name, text)
-    grid = build_grid(table, datasets, measured.summaries, measured.failures)
-    write_grid(grid, writable(results / folder_name(datasets, protocol)))
-    return grid
+    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]))
+    write_grid(complete, writable(results / folder_name(datasets, protocol)))
+    return complete
+
+
+def grid(table: Table, datasets: Sequence[str], measured: Measured) -> Grid:
+    """Returns what the cells give as a table."""
+    return build_grid(table, datasets, measured.summaries, measured.failures)
+
+
+def _still_valid(path: Path, plans: Sequence[CellPlan], k: int) -> dict[str, Any] | None:
+    """Returns the summary at a path if the same row, with the seed that it had, would be ranked by the very same stage today."""
+    row, _, seed = path.stem.rpartition("-seed")
+    of_row = [plan for plan in plans if plan.row.key == row]
+    if not of_row or int(seed) in {plan.seed for plan in of_row} or not seeded(of_row[0].row):
+        return None
+    try:
+        found = _read(path)
+    except ValueError:
+        return None  # damaged, or of another version: no part of the table
+    plan = cell_stages(of_row[0].row, of_row[0].dataset, of_row[0].protocol, int(seed), of_row[0].split, k)
+    return found if found.get("stages", {}).get("ranking") == plan.ranking.key else None
 
 
 def write_grid(grid: Grid, folder: Path) -> None:
@@ -207,17 +242,17 @@ def committed(results: Path, datasets: Sequence[str], protocol: str = DEFAULT_PR
     Raises:
         ValueError: if a file is no summary that this version reads.
     """
-    summaries = []
-    for dataset in datasets:
-        for path in sorted((results / folder_name([dataset], protocol) / "runs").glob("*.json")):
-            try:
-                found = json.loads(path.read_text())
-            except ValueError as error:
-                raise ValueError(f"{path} is damaged ({error}): delete it and run its cell again") from error
-            if not isinstance(found, dict) or found.get("format") != 1:
-                raise ValueError(f"{path} is no run summary of format 1: delete it and run its cell again")
-            summaries.append(found)
-    return summaries
+    return [_read(path) for dataset in datasets for path in sorted((results / folder_name([dataset], protocol) / "runs").glob("*.json"))]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and run its cell again") from error
+    if not isinstance(found, dict) or found.get("format") != 1:
+        raise ValueError(f"{path} is no run summary of format 1: delete it and run its cell again")
+    return found
 
 
 def spent(records: Mapping[str, Mapping[str, Any]], made: set[str]) -> list[tuple[str, int, float, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmarks import rules, speed
+from benchmarks import everything, rules, speed
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
@@ -67,7 +67,6 @@ def run_table(
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, tables
-    from benchmarks.grid import build_grid
     from benchmarks.prefetch import needed, refuse_missing
     from benchmarks.render import markdown
     from benchmarks.stages import Store
@@ -96,7 +95,7 @@ def run_table(
     if kept:
         grid = campaign.write(table, datasets, protocol, measured, kept)
     else:
-        grid = build_grid(table, datasets, measured.summaries, measured.failures)
+        grid = campaign.grid(table, datasets, measured)
     click.echo(markdown(grid))
     print_time(campaign.spent(measured.records, stages.made))
     where = (
@@ -290,7 +289,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for command in (*rules.COMMANDS, *speed.COMMANDS):
+for command in (*everything.COMMANDS, *rules.COMMANDS, *speed.COMMANDS):
     cli.add_command(command)
 for table_name in TABLES:
     cli.add_command(table_command(table_name))

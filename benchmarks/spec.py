@@ -23,8 +23,9 @@ class Column:
 class Row:
     """A method with overrides. `key` addresses it everywhere.
 
-    A `compared` row competes for bold type and the star; a `reference` row stands below a rule, as context. A row that only one data
-    set can have (`only`: its name, of which the cut to five captions is a part; a family's with `*`) is left out elsewhere.
+    A `compared` row competes for bold type and the star; a `reference` row stands below a rule, as context. A row that only some data
+    sets can have (`only`: one's name, of which the cut to five captions is a part; a family's with `*`), or all but some (`unless`), is
+    left out elsewhere. A row of the same key in another table is the same cell.
     """
 
     key: str
@@ -34,9 +35,11 @@ class Row:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     kind: Literal["compared", "reference"] = "compared"
     only: str = "*"
+    unless: str = ""
 
     def applies_to(self, dataset: str) -> bool:
-        return fnmatchcase(dataset.removesuffix(FIVE), self.only)
+        name = dataset.removesuffix(FIVE)
+        return fnmatchcase(name, self.only) and not fnmatchcase(name, self.unless)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,12 +90,28 @@ def test_a_failed_cell_is_shown_and_the_others_go_on(cell_work, store, results, 
     assert [summary["row"] for summary in measured.summaries] == ["bad", "steady"]
 
 
+def names(results):
+    return {path.name for path in (results / "ten" / "runs").iterdir()}
+
+
 def test_summaries_that_are_no_part_of_the_table_any_more_are_removed(cell_work, store, results):
     run(store, results, seeds=2)
-    (results / "ten" / "runs" / "stranger-seed0.json").write_text("{}")
-    run(store, results, seeds=1)
-    names = {path.name for path in (results / "ten" / "runs").iterdir()}
-    assert names == {"good-seed0.json", "bad-seed0.json", "steady-seed0.json", "stranger-seed0.json"}
+    runs = results / "ten" / "runs"
+    (runs / "stranger-seed0.json").write_text("{}")
+    (runs / "bad-seed2.json").write_text("{")
+    (runs / "steady-seed1.json").write_bytes((runs / "good-seed1.json").read_bytes())  # a row without seeds has one cell
+    other = (replace(TABLE.rows[0], settings={"offset": 2}), *TABLE.rows[1:])
+    run(store, results, table=replace(TABLE, rows=other))
+    assert names(results) == {"good-seed0.json", "bad-seed0.json", "bad-seed1.json", "steady-seed0.json", "stranger-seed0.json"}
+
+
+def test_further_seeds_that_another_table_made_of_the_same_cells_are_shown(cell_work, store, results):
+    run(store, results, seeds=2)
+    before = contents(results)
+    measured, _ = run(store, results, seeds=1)
+    assert {summary["seed"] for summary in measured.summaries} == {0}
+    assert contents(results) == before
+    assert "seed 0, 1 (Steady: 0)" in (results / "ten" / "small.md").read_text()
 
 
 def test_a_part_of_a_table_keeps_the_claims_that_it_can_test():

@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks.cells import cell_stages
 from benchmarks.claims import compare, verdict
+from benchmarks.overrides import resolved
 from benchmarks.protocol import PROTOCOLS, exposure_for, protocol
 from benchmarks.spec import Claim
 from benchmarks.tables import TABLES, table
@@ -37,6 +39,41 @@ def test_table1_reports_what_the_paper_prints():
         numbers = [values for values in table("table1").reported[dataset].values() if values[0] is not None]
         assert len(numbers) == 6
         assert np.sum(np.array(numbers, dtype=np.float64), axis=0) == pytest.approx(sums)
+
+
+@pytest.mark.parametrize(
+    ("name", "sums"),
+    [
+        ("table3", (241.6, 324.6, 336.6)),
+        ("table4", (245.4, 331.3, 343.5)),
+        ("table5", (297.4, 407.4, 426.2)),
+        ("table6", (245.7, 333.7, 348.1)),
+        ("table7", (418.1, 503.0, 450.2)),
+    ],
+)
+def test_the_tables_about_avg_report_what_the_paper_prints(name, sums):
+    this = table(name)
+    columns = zip(*(values for key, values in this.reported["flickr30k"].items() if this.row(key).applies_to("flickr30k")), strict=True)
+    assert [sum(value for value in column if value is not None) for column in columns] == pytest.approx(sums)
+
+
+def test_table6_has_the_papers_models_on_photos_and_stand_ins_on_made_data():
+    of = {dataset: [row.key for row in table("table6").rows if row.applies_to(dataset)] for dataset in ("mscoco-5k", "openmoji-scenes-30k")}
+    assert of["mscoco-5k"] == ["avg-t5-base", "avg-t5-large", "avg-t5-xl", "avg-llama-7b", "avg-llama-7b-uncopied"]
+    assert len(of["openmoji-scenes-30k"]) == 5 and "avg-beam10" in of["openmoji-scenes-30k"]
+    assert not set(of["mscoco-5k"]) & set(of["openmoji-scenes-30k"])
+
+
+def test_a_row_of_several_tables_is_one_cell():
+    cells: dict[str, set[str]] = {}
+    for name in TABLES:
+        for row in table(name).rows:
+            if row.applies_to("openmoji-scenes"):
+                plan = cell_stages(resolved(row, False, {}), "openmoji-scenes", "clean", 0)
+                cells.setdefault(row.key, set()).add(plan.ranking.key)
+    assert {key: len(keys) for key, keys in cells.items() if len(keys) > 1} == {}
+    different = [keys for key, keys in cells.items() if key.startswith("avg")]
+    assert len(set.union(*different)) == len(different), "and rows of different keys are different cells"
 
 
 def test_references_report_what_open_clip_measured():

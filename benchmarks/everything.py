@@ -1,0 +1,108 @@
+"""`all`: every table of the paper on one plan. Stages that several tables share are computed once. Imports are inside functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from benchmarks.options import (
+    TINY_DATASET,
+    chosen_datasets,
+    chosen_jobs,
+    data_options,
+    jobs_option,
+    results_option,
+    store_option,
+    tiny_option,
+)
+
+if TYPE_CHECKING:
+    from benchmarks.cells import CellPlan
+    from benchmarks.stages import Store
+
+SEEDED = ("table1", "table3")
+"""Tables that `--seeds` is for: the paper's main claims rest on them. Others show a row's further seeds where these made them."""
+OF_OTHERS = ("references",)
+"""Tables that are not the paper's."""
+
+
+@click.command("all")
+@data_options
+@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+@click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help=f"Of {' and '.join(SEEDED)}; others have one.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, and run nothing.")
+@jobs_option
+@tiny_option
+@results_option
+@store_option
+def everything(
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, seeds: int, dry_run: bool, jobs: int | None,
+    tiny: bool, results: Path | None, store: Path,
+) -> int:  # fmt: skip
+    """Measure every table of the paper; the plan, with what tables share, is printed first."""
+    from benchmarks import campaign, tables
+    from benchmarks.prefetch import refuse_missing
+    from benchmarks.render import markdown
+    from benchmarks.stages import Store
+
+    datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
+    chosen = {name: tables.table(name) for name in tables.TABLES if name not in OF_OTHERS}
+    plans = {name: campaign.plan_cells(table, datasets, protocol, seeds if name in SEEDED else 1, tiny) for name, table in chosen.items()}
+    kept = results or (None if tiny and datasets != (TINY_DATASET,) else Path("results"))
+    stages = Store(store)
+    processes = chosen_jobs(jobs, tiny)
+    for line in plan_lines(plans, stages, processes):
+        click.echo(line)
+    if dry_run:
+        return 0
+    if kept:
+        campaign.writable(kept / campaign.folder_name(datasets, protocol))
+    every = [plan for of_table in plans.values() for plan in of_table]
+    refuse_missing(every, stages)
+    campaign.compute(every, stages, processes)
+    failed: list[str] = []
+    for name, table in chosen.items():
+        measured = campaign.measure(table, plans[name], stages, jobs=1)
+        grid = campaign.write(table, datasets, protocol, measured, kept) if kept else campaign.grid(table, datasets, measured)
+        click.echo(markdown(grid))
+        failed += [f"{name}: {row} on {dataset}, see {where}" for (dataset, row), where in measured.failures.items()]
+    click.echo(f"written: {kept / campaign.folder_name(datasets, protocol)}" if kept else "written: nowhere (see --results)")
+    for line in failed:
+        click.echo(f"failed: {line}", err=True)
+    return int(bool(failed))
+
+
+def plan_lines(plans: Mapping[str, Sequence[CellPlan]], store: Store, jobs: int) -> list[str]:
+    """Returns what is to be done, table by table, what tables share, and how long it may take.
+
+    Args:
+        plans: {table: its cells}.
+        jobs: processes; 0: as many as are begun unasked.
+    """
+    from tabulate import tabulate
+
+    from benchmarks import campaign, workers
+
+    missing = {name: {stage.key: stage for stage in campaign.missing(of_table, store)} for name, of_table in plans.items()}
+    every = {key: stage for of_table in missing.values() for key, stage in of_table.items()}
+    wanted_by = {key: [name for name, of_table in missing.items() if key in of_table] for key in every}
+    body = []
+    for name, of_table in missing.items():
+        own = [stage for key, stage in of_table.items() if wanted_by[key] == [name]]
+        minutes = sum(map(store.durations.expected, own)) / 60
+        body.append([name, len(plans[name]), len(of_table), len(of_table) - len(own), f"{minutes:.0f}"])
+    shared = [stage for key, stage in every.items() if len(wanted_by[key]) > 1]
+    total = sum(map(store.durations.expected, every.values())) / 60
+    count = jobs or workers.usual()
+    return [
+        tabulate(body, ["table", "cells", "missing stages", "shared with others", "minutes of its own"], colalign=["left"] + ["right"] * 4),
+        f"{len(every)} stages are missing, {len(shared)} of them for several tables: about {total:.0f} min of work, "
+        f"{total / count:.0f} min on {count} processes.",
+        "",
+    ]
+
+
+COMMANDS = (everything,)

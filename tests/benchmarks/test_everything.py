@@ -1,0 +1,44 @@
+"""`all`: one plan over every table, and what tables share is done once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import campaign
+from benchmarks.everything import plan_lines
+from tests.benchmarks.test_campaign import TABLE
+
+
+def run(folder, *arguments):
+    return subprocess.run([sys.executable, "-m", "benchmarks.run", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_plan_counts_what_is_shared_once(cell_work, store):
+    plans = {"one": campaign.plan_cells(TABLE, ("ten",)), "two": campaign.plan_cells(TABLE, ("ten",), seeds=2)}
+    text = "\n".join(plan_lines(plans, store, 2))
+    first, second = (len(campaign.missing(of_table, store)) for of_table in plans.values())
+    rows = [line.split() for line in text.splitlines()]
+    assert ["one", "3", str(first), str(first), "0"] in [row[:5] for row in rows]
+    assert ["two", str(len(plans["two"])), str(second), str(first)] in [row[:4] for row in rows]
+    assert f"{second} stages are missing, {first} of them for several tables" in text
+    assert "on 2 processes" in text
+
+
+@pytest.mark.slow
+def test_all_tables_are_made_in_their_tiny_form(tmp_path):
+    done = run(tmp_path, "all", "--tiny", "--jobs", "2", "--store", "store")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "results" / "openmoji-scenes-tiny"
+    for name in ("table1", "table3", "table4", "table5", "table6", "table7"):
+        assert {(folder / f"{name}.{ending}").is_file() for ending in ("md", "tex", "csv")} == {True}
+        text = (folder / f"{name}.md").read_text()
+        assert "missing" not in text and "failed" not in text
+    again = run(tmp_path, "all", "--tiny", "--dry-run", "--store", "store")
+    assert "0 stages are missing" in again.stdout
+    exact = [line for line in (folder / "table7.csv").read_text().splitlines() if ",avg-exact," in line]
+    beams = [line for line in (folder / "table7.csv").read_text().splitlines() if ",avg-beam1," in line]
+    assert len(exact) == 3
+    assert [line.split(",")[6] for line in beams] == ["measured", "inapplicable", "inapplicable"]
