@@ -1,4 +1,4 @@
-"""The measurements of `decoding` as Markdown, CSV and a figure, from the records alone."""
+"""The measurements of `decoding` as Markdown, LaTeX, CSV and a figure, from the records alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.contest import rate, ratio
 from benchmarks.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
+from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
@@ -20,11 +21,11 @@ Record = Mapping[str, Any]
 
 
 def write(stored: Mapping[str, Any], folder: Path) -> str:
-    """Returns the name of the files, after writing the records to a folder as JSON, Markdown, CSV and the figure."""
+    """Returns the name of the files, after writing the records to a folder as JSON, Markdown, LaTeX, CSV and the figure."""
     settings = stored["settings"]
     whole = tuple(settings["parts"]) == PARTS
     name = f"{settings['size']}-{settings['dtype']}" + ("" if whole else "-" + "-".join(settings["parts"]))
-    texts = {"json": json.dumps(stored, indent=1) + "\n", "md": markdown(stored), "csv": csv(stored)}
+    texts = {"json": json.dumps(stored, indent=1) + "\n", "md": markdown(stored), "tex": latex(stored), "csv": csv(stored)}
     for ending, text in texts.items():
         write_atomically(folder / f"{name}.{ending}", text)
     figure(stored, folder, name)
@@ -49,55 +50,73 @@ def figures(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def markdown(stored: Mapping[str, Any]) -> str:
-    """Returns a table of queries per second for each part, and the ratios that matter, each a median over rounds."""
-    from tabulate import tabulate
-
-    records, settings = stored["records"], stored["settings"]
+def told(stored: Mapping[str, Any]) -> str:
+    """Returns what was measured, and on what."""
+    settings = stored["settings"]
     machine = settings["gpu"] or f"{settings['threads']} threads of {stored['environment']['hardware']['cpu']}"
-    parts = [
-        f"**Decoding.** Queries per second, {settings['size']} shape with random weights, {settings['dtype']}, on {machine}; median of "
+    return (
+        f"Queries per second, {settings['size']} shape with random weights, {settings['dtype']}, on {machine}; median of "
         f"{settings['rounds']} rounds in which all took turns (the slowest ran once). A caption has 20 tokens, a code 4 of 1,024."
-    ]
+    )
+
+
+def tables_of(stored: Mapping[str, Any], style: Style) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Returns (caption, headers, body in a format) of a table for each part: queries per second, and the ratios that matter below."""
+    found = []
     for varied in SIDES:
-        cases = _by_value(records, varied)
+        cases = _by_value(stored["records"], varied)
         if not cases:
             continue
         fixed = next(iter(next(iter(cases.values())).values()))
         others = {"beams": fixed["beams"], "batch": fixed["batch"], "images": fixed["images"]}
-        told = ", ".join(f"{name} {count:,}" for name, count in others.items() if name != varied)
+        rest = ", ".join(f"{name} {count:,}" for name, count in others.items() if name != varied)
         labels = VECTOR_LABELS if varied == "vectors" else LABELS
-        names = [name for name in labels if any(name in case for case in cases.values())]
-        headers = [TITLES[varied], *[f"{value:,}" for value in cases]]
         body = [
-            [labels[name], *[figures(queries_per_second(case[name])) if name in case else "" for case in cases.values()]] for name in names
+            [style.escape(labels[name]), *[figures(queries_per_second(case[name])) if name in case else "" for case in cases.values()]]
+            for name in labels
+            if any(name in case for case in cases.values())
         ]
-        if varied != "vectors":
-            body += _ratios(cases)
-            parts.append(f"By {TITLES[varied]} ({told}):")
+        if varied == "vectors":
+            caption = "Searching vectors of width 512, 1,000 queries at once where the way allows it"
         else:
-            parts.append("Searching vectors of width 512, 1,000 queries at once where the way allows it:")
-        parts.append(tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(cases)))
-    if index := _by_value(records, "index"):
-        parts += ["The prefix index itself, seconds (once each, in this order):", _index_table(index)]
+            caption = f"By {TITLES[varied]} ({rest})"
+            body += _ratios(cases, style)
+        found.append((caption, [TITLES[varied], *[f"{value:,}" for value in cases]], body))
+    if index := _by_value(stored["records"], "index"):
+        body = [
+            [style.escape(text), *[f"{case[name]['seconds'][0]:.3g}" for case in index.values()]] for name, text in INDEX_LABELS.items()
+        ]
+        body.append([style.reference("its size, MB"), *[f"{case['build']['bytes'] / 1e6:,.3g}" for case in index.values()]])
+        headers = ["images", *[f"{value:,}" for value in index]]
+        found.append(("The prefix index itself, seconds (once each, in this order)", headers, body))
+    return found
+
+
+def markdown(stored: Mapping[str, Any]) -> str:
+    from tabulate import tabulate
+
+    parts = [f"**Decoding.** {told(stored)}"]
+    for caption, headers, body in tables_of(stored, MARKDOWN):
+        align = ["left"] + ["right"] * (len(headers) - 1)
+        parts += [f"{caption}:", tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)]
     return "\n\n".join(parts) + "\n"
 
 
-def _index_table(cases: Mapping[int, Mapping[str, Record]]) -> str:
-    from tabulate import tabulate
+def latex(stored: Mapping[str, Any]) -> str:
+    floats: list[str] = []
+    for number, (caption, headers, body) in enumerate(tables_of(stored, LATEX)):
+        text = rf"\caption{{{LATEX.escape(caption)}.}}\label{{tab:decoding-{number + 1}}}"
+        lines = [r"\midrule", *map(latex_row, body)]
+        floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else [told(stored)]))
+    return "\n".join(floats)
 
-    body = [[label, *[f"{case[name]['seconds'][0]:.3g}" for case in cases.values()]] for name, label in INDEX_LABELS.items()]
-    body.append(["*its size, MB*", *[f"{case['build']['bytes'] / 1e6:,.3g}" for case in cases.values()]])
-    headers = ["images", *[f"{value:,}" for value in cases]]
-    return tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=["left"] + ["right"] * len(cases))
 
-
-def _ratios(cases: Mapping[int, Mapping[str, Record]]) -> list[list[str]]:
+def _ratios(cases: Mapping[int, Mapping[str, Record]], style: Style) -> list[list[str]]:
     lines = [
-        ("*ours is faster than the released path by*", "released", "ours", "x"),
-        ("*ours is faster than transformers with cache by*", "cached", "ours", "x"),
-        ("*the constraint costs*", "ours", "free", "%"),
-        ("*of ours, the matrix products alone are*", "products", "ours", "share"),
+        ("ours is faster than the released path by", "released", "ours", "x"),
+        ("ours is faster than transformers with cache by", "cached", "ours", "x"),
+        ("the constraint costs", "ours", "free", "%"),
+        ("of ours, the matrix products alone are", "products", "ours", "share"),
     ]
     body = []
     for text, one, other, form in lines:
@@ -108,8 +127,9 @@ def _ratios(cases: Mapping[int, Mapping[str, Record]]) -> list[list[str]]:
             if found is None:
                 cells.append("")
             else:
-                cells.append({"x": f"{found:.1f} ×", "%": f"{100 * (found - 1):+.0f} %", "share": f"{100 * found:.0f} %"}[form])
-        body.append([text, *cells])
+                said = {"x": f"{found:.1f} ×", "%": f"{100 * (found - 1):+.0f} %", "share": f"{100 * found:.0f} %"}[form]
+                cells.append(style.escape(said))
+        body.append([style.reference(text), *cells])
     return body
 
 

@@ -18,6 +18,7 @@ from benchmarks.grid import Cell, Grid, Group, Line, printed
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$", "#": r"\#", "_": r"\_",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "§": r"\S{}",
+    "×": r"$\times$",
 }  # fmt: skip
 CSV_HEADERS = (
     "dataset", "row", "label", "kind", "exposure", "column", "state", "value", "low", "high", "seed_sd", "paper", "verdict", "bold",

@@ -1,6 +1,6 @@
 """What beam search misses of a trained model's best identifiers, what finding them exactly costs, and what bfloat16 changes.
 
-RESULTS/DATASET/search-error-ROW.md .json
+RESULTS/DATASET/search-error-ROW.md .tex .json
 
 Q queries, M beams, k = 10 codes.
 """
@@ -19,6 +19,7 @@ from benchmarks.cells import CellPlan, fitted
 from benchmarks.contest import Contender, contest, rate
 from benchmarks.environment import environment
 from benchmarks.metrics import hits, outcomes
+from benchmarks.render import LATEX, latex_float, latex_row
 from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
 from methods.archive import mapped
@@ -108,11 +109,19 @@ def _known(codes_QM: np.ndarray) -> list[list[int]]:
     return [[code for code in codes if code >= 0] for codes in codes_QM.tolist()]
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    from tabulate import tabulate
+HEADERS = ("search", "the best code is first", "of the ten best codes", "R@1", "positions read a query", "queries per second")
 
-    headers = ["search", "the best code is first", "of the ten best codes", "R@1", "positions read a query", "queries per second"]
-    body = [
+
+def told(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['row']} on {found['dataset']}, {found['split']} split, {found['images']:,} images, the first "
+        f"{found['queries']:,} queries; {found['threads']} threads of {found['environment']['hardware']['cpu']}, search alone, median of "
+        f"{found['rounds']} rounds by turns. Agreement is with the exact answer; of the line in bfloat16, with the same beam in float32."
+    )
+
+
+def body_of(found: Mapping[str, Any]) -> list[list[str]]:
+    return [
         [
             line["way"],
             f"{100 * line['same first']:.1f} %",
@@ -123,17 +132,25 @@ def markdown(found: Mapping[str, Any]) -> str:
         ]
         for line in found["lines"]
     ]
-    text = (
-        f"**Search error.** {found['row']} on {found['dataset']}, {found['split']} split, {found['images']:,} images, the first "
-        f"{found['queries']:,} queries; {found['threads']} threads of {found['environment']['hardware']['cpu']}, search alone, median of "
-        f"{found['rounds']} rounds by turns. Agreement is with the exact answer; of the line in bfloat16, with the same beam in float32."
-    )
-    return text + "\n\n" + tabulate(body, headers, tablefmt="pipe", colalign=["left"] + ["right"] * 5, disable_numparse=True) + "\n"
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    from tabulate import tabulate
+
+    align = ["left"] + ["right"] * 5
+    table = tabulate(body_of(found), HEADERS, tablefmt="pipe", colalign=align, disable_numparse=True)
+    return f"**Search error.** {told(found)}\n\n{table}\n"
+
+
+def latex(found: Mapping[str, Any]) -> str:
+    caption = rf"\caption{{What a beam misses.}}\label{{tab:search-error-{LATEX.escape(found['row'])}}}"
+    body = [r"\midrule", *[latex_row([LATEX.escape(cell) for cell in line]) for line in body_of(found)]]
+    return latex_float(caption, "lrrrrr", HEADERS, body, [told(found)])
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:
-    write_atomically(folder / f"search-error-{found['row']}.json", json.dumps(found, indent=1) + "\n")
-    write_atomically(folder / f"search-error-{found['row']}.md", markdown(found))
+    for ending, text in (("json", json.dumps(found, indent=1) + "\n"), ("md", markdown(found)), ("tex", latex(found))):
+        write_atomically(folder / f"search-error-{found['row']}.{ending}", text)
 
 
 def run(plans: Sequence[CellPlan], store: Store, queries: int, rounds: int, results: Path | None, say: Callable[[str], None]) -> None:
@@ -146,4 +163,4 @@ def run(plans: Sequence[CellPlan], store: Store, queries: int, rounds: int, resu
         if results:
             folder = campaign.writable(results / campaign.folder_name([plan.dataset], plan.protocol))
             write(found, folder)
-            say(f"written: {folder}/search-error-{plan.row.key}.md .json")
+            say(f"written: {folder}/search-error-{plan.row.key}.md .tex .json")

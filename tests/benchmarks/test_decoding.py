@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.contest import Contender, contest, rate, ratio
 from benchmarks.decoding import LABELS, cases, shape
-from benchmarks.decoding_report import csv, markdown
+from benchmarks.decoding_report import csv, latex, markdown
 from benchmarks.run import main
 from methods.contenders import LENGTH, Decoders, random_codes
 
@@ -89,6 +89,8 @@ def test_the_report_says_what_was_measured():
     assert cells["*of ours, the matrix products alone are*"] == "65 %"  # 50 % and 80 %
     assert cells["*the constraint costs*"] == ""  # nobody ran without
     assert cells["FAISS flat"] == "2,000" and "By beams (batch 8, images 1,000):" in text
+    tex = latex(_stored())
+    assert r"\textit{ours is faster than the released path by} & 4.0 $\times$ \\" in tex and tex.count(r"\begin{table}") == 2
     assert csv(_stored()).splitlines()[1] == "beams,10,10,8,1000,released,8,1,4.000000,2.0000"
 
 
@@ -99,7 +101,7 @@ def test_the_command_writes_table_figure_and_records(tmp_path, capsys):
     assert "By beams" in told and "| build by sorting" in told
     folder = tmp_path / "decoding"
     names = {path.name for path in folder.iterdir()}
-    assert names == {f"tiny-float32-beams-vectors-index.{ending}" for ending in ("md", "csv", "json", "png", "pdf")}
+    assert names == {f"tiny-float32-beams-vectors-index.{ending}" for ending in ("md", "tex", "csv", "json", "png", "pdf")}
     stored = json.loads((folder / "tiny-float32-beams-vectors-index.json").read_text())
     assert stored["environment"]["hardware"]["cores"] >= 1 and len(stored["records"]) == 24 + 7
     assert markdown(stored) == (folder / "tiny-float32-beams-vectors-index.md").read_text()
@@ -116,4 +118,5 @@ def test_what_is_committed_is_what_its_numbers_say():
     assert paths
     for path in paths:
         stored = json.loads(path.read_text())
-        assert path.with_suffix(".md").read_text() == markdown(stored) and path.with_suffix(".csv").read_text() == csv(stored)
+        for ending, form in (("md", markdown), ("tex", latex), ("csv", csv)):
+            assert path.with_suffix(f".{ending}").read_text() == form(stored)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.run import main
-from benchmarks.search_error import BEAMS, _shared, markdown
+from benchmarks.search_error import BEAMS, _shared, latex, markdown
 
 
 def test_shares_count_what_both_know_and_nothing_that_pads():
@@ -45,4 +45,5 @@ def test_a_row_without_a_beam_is_refused(capsys):
 
 def test_what_is_committed_is_what_its_numbers_say():
     for path in (Path(__file__).resolve().parents[2] / "results").glob("*/search-error-*.json"):
-        assert path.with_suffix(".md").read_text() == markdown(json.loads(path.read_text()))
+        for ending, form in (("md", markdown), ("tex", latex)):
+            assert path.with_suffix(f".{ending}").read_text() == form(json.loads(path.read_text()))
