@@ -113,7 +113,7 @@ def _group(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]], f
     if len({summary["protocol"] for summary in known}) > 1:
         raise ValueError(f"{table.name} on {dataset}: summaries of several protocols cannot stand in one table")
     outcomes = {row.key: [Outcomes.unpack(summary["outcomes"]) for summary in of_row[row.key]] for row in rows if of_row[row.key]}
-    clusters_Q = _same_queries(dataset, outcomes)
+    clusters_Q = same_queries(dataset, outcomes)
     cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(known[0]["protocol"]).ties if known else "expected")
 
     verdicts: list[Verdict] = []
@@ -142,7 +142,7 @@ def _group(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]], f
     )
 
 
-def _same_queries(dataset: str, outcomes: Mapping[str, Sequence[Outcomes]]) -> np.ndarray:
+def same_queries(dataset: str, outcomes: Mapping[str, Sequence[Outcomes]]) -> np.ndarray:
     """Returns the image of each query, which must be the same for all rows: comparisons are paired."""
     everything = [(key, one) for key, seeds in outcomes.items() for one in seeds]
     for key, one in everything:

@@ -29,7 +29,8 @@ FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # nar
 
 
 def _escape_latex(text: str) -> str:
-    return "".join(LATEX_SPECIAL.get(letter, letter) for letter in text)
+    # two hyphens of an option would be set as a dash
+    return "".join(LATEX_SPECIAL.get(letter, letter) for letter in text).replace("--", "-{}-")
 
 
 def _escape_markdown(text: str) -> str:

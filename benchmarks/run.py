@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmarks import everything, rules, speed
+from benchmarks import everything, paper, rules, speed
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
@@ -229,6 +229,13 @@ def render(from_committed: bool, results: Path | None) -> None:
         writer(json.loads(path.read_text()), campaign.writable(path.parent))
         click.echo(f"written: {path.with_suffix('')} in all formats")
         written += 1
+    for path in sorted(results.glob("*/claims.md")):
+        from benchmarks import claims_report
+
+        dataset, _, protocol = path.parent.name.partition("@")
+        claims_report.rewrite(results, dataset, protocol or campaign.DEFAULT_PROTOCOL)
+        click.echo(f"written: {path.with_suffix('')}.md .tex .csv")
+        written += 1
     if not written:
         raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
 
@@ -289,7 +296,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for command in (*everything.COMMANDS, *rules.COMMANDS, *speed.COMMANDS):
+for command in (*everything.COMMANDS, *paper.COMMANDS, *rules.COMMANDS, *speed.COMMANDS):
     cli.add_command(command)
 for table_name in TABLES:
     cli.add_command(table_command(table_name))

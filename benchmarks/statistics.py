@@ -8,6 +8,7 @@ Resampling a cluster is weighting its sum, so that one matrix product serves eve
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -102,6 +103,41 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty(len(p_values))
     adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
     return adjusted.tolist()
+
+
+def one_sample_t_test(values: np.ndarray, mean: float) -> tuple[float, float]:
+    """Returns (t, two-sided p) of Student's one-sample t-test: are the values from a population of this mean?
+
+    Both the values and the mean are taken at their word: values that move together count as if each were news, and a mean that was itself
+    measured counts as known. Values without any spread give t = 0, p = 1 where they are the mean, else an infinite t, p = 0.
+
+    Source: Student, The probable error of a mean, Biometrika, 1908.
+    """
+    from scipy.special import stdtr
+
+    if len(values) < 2:
+        raise ValueError(f"a t-test needs at least two values, not {len(values)}")
+    difference, error = float(values.mean()) - mean, float(values.std(ddof=1)) / math.sqrt(len(values))
+    if error == 0:
+        return (0.0, 1.0) if difference == 0 else (math.copysign(math.inf, difference), 0.0)
+    t = difference / error
+    return t, float(2 * stdtr(len(values) - 1, -abs(t)))
+
+
+def slope(x: Sequence[float], y: Sequence[float], level: float = LEVEL) -> tuple[float, float, float]:
+    """Returns (slope, low, high) of the least-squares line through three points or more, with Student's interval.
+
+    Points on a level line, of which `scipy.stats.linregress` knows no error, have an interval of no width.
+    """
+    from scipy.special import stdtrit
+
+    if len(x) < 3:
+        raise ValueError(f"a slope with an interval takes three points, not {len(x)}")
+    across, up = (np.asarray(each, dtype=np.float64) - np.mean(each) for each in (x, y))
+    estimate = float(across @ up / (across @ across))
+    error = math.sqrt(float(((up - estimate * across) ** 2).sum() / (len(x) - 2) / (across @ across)))
+    half = float(stdtrit(len(x) - 2, (1 + level) / 2)) * error
+    return estimate, estimate - half, estimate + half
 
 
 def seed_spread(values: Sequence[float]) -> float | None:

@@ -1,0 +1,158 @@
+"""What has been measured on one data set under one protocol, and is committed: all that a claim can be judged by.
+
+Q queries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from benchmarks import campaign
+from benchmarks.datasets import FIVE, dataset_names
+from benchmarks.grid import same_queries
+from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.protocol import protocol as rules_of
+from benchmarks.spec import RECALL
+
+CUT = {column.key: column.k for column in RECALL}
+LARGER = {"openmoji-scenes": "openmoji-scenes-5k", "flickr30k": "mscoco-5k"}
+"""Where the same methods are asked to search more images: the paper's two data sets, and our two with one training set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Measurements of one data set.
+
+    Args:
+        outcomes: {row key: {seed: outcomes}}.
+        seconds: {row key: seconds of search for one query, the median over seeds}.
+        points: the speed record's, of one query at a time, see `benchmarks.run figure4`.
+        shared: {row key: {with whom: shares of images that have the first 1, 2, ... vokens in common}}, the identifier report's.
+        clusters_Q: the image of each query, the same for all rows.
+        larger: measurements of the data set with more images to search; None where there is no such data set.
+    """
+
+    dataset: str
+    protocol: str
+    rule: Rule = "expected"
+    outcomes: Mapping[str, Mapping[int, Outcomes]] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    points: Sequence[Mapping[str, Any]] = ()
+    shared: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
+    clusters_Q: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    larger: Evidence | None = None
+
+    def seeds(self, row: str, column: str) -> dict[int, np.ndarray]:
+        """Returns {seed: hits (Q,)}; nothing where the row was not measured, or ranks fewer images than the column asks."""
+        of_row = self.outcomes.get(row, {})
+        if any(CUT[column] > one.depth for one in of_row.values()):
+            return {}
+        return {seed: hits(one, CUT[column], self.rule) for seed, one in of_row.items()}
+
+    def hits(self, row: str, column: str) -> np.ndarray | None:
+        """Returns hits (Q,), the mean over seeds, or None as `seeds` does nothing."""
+        found = self.seeds(row, column)
+        return np.mean(list(found.values()), axis=0) if found else None
+
+    def per_image(self, row: str, column: str) -> np.ndarray | None:
+        """Returns each image's share of hits, in the order of its id."""
+        hits_Q = self.hits(row, column)
+        if hits_Q is None:
+            return None
+        _, cluster_Q = np.unique(self.clusters_Q, return_inverse=True)
+        return np.bincount(cluster_Q, weights=hits_Q) / np.bincount(cluster_Q)
+
+    def at(self, series: str, images: int) -> dict[str, Mapping[str, Any]]:
+        """Returns {gallery: point} of a series at a gallery size."""
+        return {point["gallery"]: point for point in self.points if point["series"] == series and point["images"] == images}
+
+
+def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]) -> Evidence:
+    """Returns the evidence in run summaries of one data set and protocol.
+
+    Raises:
+        ValueError: unknown protocol, or rows that were measured on different queries.
+    """
+    outcomes: dict[str, dict[int, Outcomes]] = {}
+    seconds: dict[str, list[float]] = {}
+    for summary in summaries:
+        outcomes.setdefault(summary["row"], {})[summary["seed"]] = Outcomes.unpack(summary["outcomes"])
+        if summary.get("search_seconds"):
+            seconds.setdefault(summary["row"], []).append(summary["search_seconds"] / summary["queries"])
+    return Evidence(
+        dataset=dataset,
+        protocol=protocol,
+        rule=rules_of(protocol).ties,
+        outcomes=outcomes,
+        seconds={row: median(values) for row, values in seconds.items()},
+        clusters_Q=same_queries(dataset, {row: list(seeds.values()) for row, seeds in outcomes.items()}),
+    )
+
+
+def committed(results: Path, dataset: str, protocol: str) -> Evidence:
+    """Returns the evidence under a results folder.
+
+    Raises:
+        ValueError: if a summary or a record is damaged.
+    """
+    larger = larger_than(dataset)
+    # speed depends on no protocol, so a data set has one record
+    points = _record(results / dataset / "efficiency.json", "points")
+    rows = _record(results / campaign.folder_name([dataset], protocol) / "codes.json", "rows")
+    return replace(
+        gathered(dataset, protocol, campaign.committed(results, [dataset], protocol)),
+        points=[point for point in points if point.get("batch", 1) == 1],
+        shared={row["row"]: row["shared"] for row in rows},
+        larger=gathered(larger, protocol, campaign.committed(results, [larger], protocol)) if larger else None,
+    )
+
+
+def larger_than(dataset: str) -> str:
+    """Returns the data set with more images to search, or an empty string."""
+    bare = dataset.removesuffix(FIVE)
+    return LARGER[bare] + dataset.removeprefix(bare) if bare in LARGER else ""
+
+
+def _record(path: Path, part: str) -> list[dict[str, Any]]:
+    """Returns a part of a record of measurements; nothing where there is no record."""
+    if not path.exists():
+        return []
+    try:
+        stored = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): delete it and measure again") from error
+    if not isinstance(stored, dict) or stored.get("format") != 1 or part not in stored:
+        raise ValueError(f"{path} is no record of format 1 with {part}: delete it and measure again")
+    return stored[part]
+
+
+def chosen(results: Path, datasets: Sequence[str], protocols: Sequence[str]) -> list[tuple[str, str]]:
+    """Returns the (data set, protocol) of which something is committed, all of them where none is named.
+
+    Raises:
+        ValueError: an unknown data set or protocol, or one of which nothing is committed.
+    """
+    from methods.registry import nearest
+
+    folders = sorted(path.parent.name for path in results.glob("*/runs") if any(path.glob("*.json")))
+    found = [(name, rules or campaign.DEFAULT_PROTOCOL) for name, _, rules in (folder.partition("@") for folder in folders)]
+    known = [*dataset_names(), *(name for name, _ in found)]
+    for dataset in datasets:
+        if dataset.removesuffix(FIVE) not in known:
+            raise ValueError(f"unknown data set {dataset!r}: {nearest(dataset, known)}")
+    for name in protocols:
+        rules_of(name)
+    for dataset in datasets or ("",):
+        for name in protocols or ("",):
+            if not any(dataset in ("", known_one) and name in ("", rules) for known_one, rules in found):
+                options = "".join(f" --{option} {text}" for option, text in (("dataset", dataset), ("protocol", name)) if text)
+                what = " under ".join(text for text in (dataset, name) if text) or "any data set"
+                raise ValueError(f"{results} holds nothing measured of {what}: measure it with `python -m benchmarks.run table1{options}`")
+    return [(dataset, name) for dataset, name in found if dataset in (datasets or (dataset,)) and name in (protocols or (name,))]

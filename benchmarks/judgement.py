@@ -1,0 +1,130 @@
+"""Verdicts on statements of the paper: each is put to its test, over what has been measured of one data set under one protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from benchmarks import recall_tests, speed_tests
+from benchmarks.claims import Word
+from benchmarks.effects import Effect, Score, Scored
+from benchmarks.evidence import Evidence
+from benchmarks.recall_tests import Compared
+from benchmarks.statements import (
+    Alike,
+    AtLeast,
+    Beats,
+    Fails,
+    Faster,
+    Harder,
+    Near,
+    Rises,
+    Scales,
+    Serves,
+    Slows,
+    Statement,
+    Test,
+)
+
+WORDS: Mapping[Score, Word] = {1: "supported", 0: "inconclusive", -1: "not supported"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What the measurements say of a statement.
+
+    Args:
+        missing: rows or series that were not measured, where the word is `missing`.
+        on: the data set to measure them on.
+    """
+
+    statement: Statement
+    test: Test
+    word: Word
+    effect: Effect | None = None
+    missing: tuple[str, ...] = ()
+    on: str = ""
+
+
+def judge(statements: Sequence[Statement], evidence: Evidence) -> list[Finding]:
+    """Returns a finding for each statement that can be asked of the data set, in order.
+
+    A statement about larger image sets is left out where there is no data set with more images to search.
+    """
+    asked = [(statement, asked_of(statement, evidence.dataset)) for statement in statements]
+    asked = [(statement, test) for statement, test in asked if evidence.larger or not isinstance(test, Harder | Fails)]
+    ordered = recall_tests.compared([test for _, test in asked if isinstance(test, Beats | Rises)], evidence)
+    sized = recall_tests.compared([test for _, test in asked if isinstance(test, Near | AtLeast)], evidence)
+    findings = []
+    for statement, test in asked:
+        lacking = [(missing, source.dataset) for source in _sources(test, evidence) if (missing := _missing(test, source))]
+        if lacking:
+            missing, on = lacking[0]
+            findings.append(Finding(statement=statement, test=test, word="missing", missing=missing, on=on))
+        else:
+            score, effect = _scored(test, evidence, ordered, sized)
+            findings.append(Finding(statement=statement, test=test, word=WORDS[score], effect=effect))
+    return findings
+
+
+def asked_of(statement: Statement, dataset: str) -> Test:
+    """Returns the test that a data set is put to."""
+    return statement.on_scenes if statement.on_scenes and dataset.startswith("openmoji-scenes") else statement.test
+
+
+def _scored(test: Test, evidence: Evidence, ordered: Compared, sized: Compared) -> Scored:
+    match test:
+        case Beats():
+            return recall_tests.beats(test, evidence, ordered)
+        case Rises():
+            return recall_tests.rises(test, evidence, ordered)
+        case Near():
+            return recall_tests.near(test, evidence, sized)
+        case AtLeast():
+            return recall_tests.at_least(test, evidence, sized)
+        case Harder():
+            return recall_tests.harder(test, evidence)
+        case Fails():
+            return recall_tests.fails(test, evidence)
+        case Faster():
+            return speed_tests.faster(test, evidence)
+        case Serves():
+            return speed_tests.serves(test, evidence)
+        case Scales():
+            return speed_tests.scales(test, evidence)
+        case Slows():
+            return speed_tests.slows(test, evidence)
+        case Alike():
+            return _alike(test, evidence)
+
+
+def _alike(test: Alike, evidence: Evidence) -> Scored:
+    near, random = (evidence.shared[test.row][whom][0] for whom in (test.near, "random"))
+    # nothing that random images share is as good as any number of times
+    times = near / random if random else float("inf") if near else 0.0
+    what = f"near {test.near} / random pairs"
+    return 1 if times >= test.times else -1, Effect(what=what, at=f"{test.row}, first voken", value=times, unit="times")
+
+
+def _sources(test: Test, evidence: Evidence) -> list[Evidence]:
+    """Returns the data sets whose measurements a test needs."""
+    larger = [evidence.larger] if evidence.larger and isinstance(test, Harder | Fails) else []
+    return larger if isinstance(test, Fails) else [evidence, *larger]
+
+
+def _missing(test: Test, evidence: Evidence) -> tuple[str, ...]:
+    """Returns rows or series that a test needs of a data set, and that were not measured."""
+    match test:
+        case Beats() | Rises() | Near() | AtLeast():
+            return recall_tests.unmeasured(evidence, tuple(dict.fromkeys(row for pair in test.pairs for row in pair)), test.columns)
+        case Harder() | Fails():
+            return recall_tests.unmeasured(evidence, test.rows, test.columns)
+        case Faster() | Serves():
+            series = (*test.faster, *test.slower) if isinstance(test, Faster) else test.series
+            return tuple(name for name in series if not evidence.at(name, test.images))
+        case Scales():
+            return tuple(name for name in test.series if not speed_tests.curves(evidence, name))
+        case Slows():
+            return tuple(row for row in test.rows if row not in evidence.seconds)
+        case Alike():
+            return () if test.row in evidence.shared else (test.row,)

@@ -1,0 +1,120 @@
+"""Tests of statements about recall. Holm's correction runs over all ordering comparisons of a data set, protocol and recall.
+
+Q queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.effects import Effect, Scored, above, farthest, sign, weakest, within
+from benchmarks.evidence import Evidence
+from benchmarks.statements import AtLeast, Beats, Fails, Harder, Near, Pair, Rises
+from benchmarks.statistics import LEVEL, SEED, holm, intervals, seed_spread
+
+Compared = Mapping[str, Mapping[Pair, Comparison]]
+"""{column: {pair: comparison}}."""
+
+
+def compared(tests: Sequence[Beats | Rises | Near | AtLeast], evidence: Evidence) -> Compared:
+    """Returns the comparisons that tests ask for, of rows that were measured; Holm runs over all of a column."""
+    wanted: dict[str, list[Pair]] = {}
+    for test in tests:
+        for column in test.columns:
+            wanted.setdefault(column, []).extend(test.pairs)
+    result = {}
+    for column, pairs in wanted.items():
+        found = {row: evidence.hits(row, column) for row in dict.fromkeys(row for pair in pairs for row in pair)}
+        hits = {row: hits_Q for row, hits_Q in found.items() if hits_Q is not None}
+        result[column] = compare(pairs, hits, evidence.clusters_Q)
+    return result
+
+
+def unmeasured(evidence: Evidence, rows: Sequence[str], columns: Sequence[str]) -> tuple[str, ...]:
+    """Returns rows without any measurement, and with its columns each row that ranks too few images for them."""
+    lacking = {row: [column for column in columns if not evidence.seeds(row, column)] for row in rows}
+    return tuple(f"{row} at {', '.join(of_row)}" if row in evidence.outcomes else row for row, of_row in lacking.items() if of_row)
+
+
+def beats(test: Beats, evidence: Evidence, found: Compared) -> Scored:
+    return weakest([(sign(each.direction), _effect(each, column, evidence)) for column, each in _asked(test, found)])
+
+
+def rises(test: Rises, evidence: Evidence, found: Compared) -> Scored:
+    ends = [(column, found[column][test.ends]) for column in test.columns]
+    # a step that does not rise is no fault, one that falls is
+    decisive = [(column, each) for column, each in _asked(test, found) if each.direction < 0] or ends
+    return weakest([(sign(each.direction), _effect(each, column, evidence)) for column, each in decisive])
+
+
+def near(test: Near, evidence: Evidence, found: Compared) -> Scored:
+    asked = _asked(test, found)
+    return farthest([(within(each.low, each.high, test.margin), _sized(each, column, evidence)) for column, each in asked])
+
+
+def at_least(test: AtLeast, evidence: Evidence, found: Compared) -> Scored:
+    return weakest([(above(each.low, each.high, test.points), _sized(each, column, evidence)) for column, each in _asked(test, found)])
+
+
+def harder(test: Harder, evidence: Evidence) -> Scored:
+    """Welch's test on the images' shares of hits, Holm over the rows: two data sets have no query in common to pair by."""
+    assert evidence.larger
+    effects = [_unpaired(row, column, evidence, evidence.larger) for column in test.columns for row in test.rows]
+    p_values = [effect.p for effect in effects if effect.p is not None]
+    scored: list[Scored] = []
+    for effect, p in zip(effects, holm(p_values), strict=True):
+        scored.append((sign(effect.value) if p < ALPHA else 0, replace(effect, p=p)))
+    return weakest(scored)
+
+
+def fails(test: Fails, evidence: Evidence) -> Scored:
+    assert evidence.larger
+    scored: list[Scored] = []
+    for column in test.columns:
+        for row in test.rows:
+            hits_Q = evidence.larger.hits(row, column)
+            assert hits_Q is not None
+            bounds = intervals(hits_Q[None], evidence.larger.clusters_Q, np.random.default_rng(SEED))[0]
+            low, high = (100 * float(bound) for bound in bounds)
+            what = f"{row} on {evidence.larger.dataset}"
+            effect = Effect(what=what, at=column, value=100 * float(hits_Q.mean()), unit="percent", low=low, high=high)
+            scored.append((above(-high, -low, -test.percent), effect))
+    return farthest(scored)
+
+
+def _asked(test: Beats | Rises | Near | AtLeast, found: Compared) -> list[tuple[str, Comparison]]:
+    return [(column, found[column][pair]) for column in test.columns for pair in test.pairs]
+
+
+def _effect(found: Comparison, column: str, evidence: Evidence) -> Effect:
+    of_better, of_worse = (evidence.seeds(row, column) for row in (found.better, found.worse))
+    seeds = [100 * float((of_better[seed] - of_worse[seed]).mean()) for seed in sorted(of_better.keys() & of_worse.keys())]
+    return Effect(
+        what=f"{found.better} - {found.worse}", at=column, value=found.difference, unit="points", low=found.low, high=found.high, p=found.p,
+        spread=seed_spread(seeds),
+    )  # fmt: skip
+
+
+def _sized(found: Comparison, column: str, evidence: Evidence) -> Effect:
+    """An effect that its interval decides."""
+    return replace(_effect(found, column, evidence), p=None)
+
+
+def _unpaired(row: str, column: str, evidence: Evidence, larger: Evidence) -> Effect:
+    """Returns the difference between two data sets with its unadjusted p."""
+    from scipy.stats import ttest_ind
+
+    here, there = evidence.per_image(row, column), larger.per_image(row, column)
+    assert here is not None and there is not None
+    difference = 100 * float(here.mean() - there.mean())
+    if np.ptp(here) == np.ptp(there) == 0:  # all images alike: no spread to test by
+        p, low, high = float(difference == 0), difference, difference
+    else:
+        tested = ttest_ind(here, there, equal_var=False)
+        p, (low, high) = float(tested.pvalue), (100 * float(bound) for bound in tested.confidence_interval(LEVEL))
+    what = f"{row}, {evidence.dataset} - {larger.dataset}"
+    return Effect(what=what, at=column, value=difference, unit="points", low=low, high=high, p=p)

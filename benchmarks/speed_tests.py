@@ -1,0 +1,83 @@
+"""Tests of statements about speed, over the points of a speed record and the time that rows took to search.
+
+A record holds medians of one session: there is no interval of a ratio. What is within `statements.TIMING` of a bound is inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import log10
+from typing import Any
+
+from benchmarks.effects import Effect, Scored, above, beyond, farthest, weakest, within
+from benchmarks.evidence import Evidence
+from benchmarks.statements import FLAT, Faster, Scales, Serves, Slows
+from benchmarks.statistics import slope
+
+LEAST_SIZES = 3
+"""Points that a slope with an interval takes."""
+SPEED = "queries_per_second"
+
+
+def faster(test: Faster, evidence: Evidence) -> Scored:
+    ratios = [_ratio(evidence, fast, slow, test.images) for fast in test.faster for slow in test.slower]
+    return weakest([(beyond(ratio.value / test.times), ratio) for ratio in ratios])
+
+
+def serves(test: Serves, evidence: Evidence) -> Scored:
+    scored: list[Scored] = []
+    for name in test.series:
+        for gallery, point in evidence.at(name, test.images).items():
+            value = point[SPEED]
+            effect = Effect(what=name, at=f"{test.images:,} images, {gallery}", value=value, unit="per second")
+            scored.append((beyond(test.rate / value if test.fewer else value / test.rate), effect))
+    return (farthest if test.fewer else weakest)(scored)
+
+
+def scales(test: Scales, evidence: Evidence) -> Scored:
+    found = []
+    for name in test.series:
+        for gallery, points in curves(evidence, name).items():
+            sizes = f"{points[0]['images']:,} to {points[-1]['images']:,} images"
+            found.append(_slope([(point["images"], point["search_ms"]) for point in points], name, f"search, {sizes}, {gallery}"))
+    if test.grows:
+        return weakest([(above(*_bounds(each), FLAT), each) for each in found])
+    return farthest([(within(*_bounds(each), FLAT), each) for each in found])
+
+
+def slows(test: Slows, evidence: Evidence) -> Scored:
+    rows = list(test.rows)
+    found = _slope([(test.rows[row], evidence.seconds[row]) for row in rows], f"{rows[0]} to {rows[-1]}", "search")
+    return above(*_bounds(found), FLAT), found
+
+
+def curves(evidence: Evidence, series: str) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns {gallery: points by size} of a series, where there are enough sizes for a slope."""
+    galleries: dict[str, list[Mapping[str, Any]]] = {}
+    for point in sorted(evidence.points, key=lambda point: point["images"]):
+        if point["series"] == series:
+            galleries.setdefault(point["gallery"], []).append(point)
+    return {gallery: points for gallery, points in galleries.items() if len(points) >= LEAST_SIZES}
+
+
+def _ratio(evidence: Evidence, fast_series: str, slow_series: str, images: int) -> Effect:
+    """Returns by how many times one series is faster than another, in the gallery where that is least.
+
+    Galleries that both were timed with are compared; where there is none, each with each, since what reads every vector takes as long in
+    any gallery and is timed with one.
+    """
+    fast, slow = evidence.at(fast_series, images), evidence.at(slow_series, images)
+    pairs = [(name, name) for name in fast if name in slow] or [(one, other) for one in fast for other in slow]
+    value, gallery = min((fast[one][SPEED] / slow[other][SPEED], one) for one, other in pairs)
+    return Effect(what=f"{fast_series} / {slow_series}", at=f"{images:,} images, {gallery}", value=value, unit="times")
+
+
+def _slope(points: Sequence[tuple[float, float]], what: str, at: str) -> Effect:
+    """Returns the slope of log y against log x."""
+    value, low, high = slope([log10(x) for x, _ in points], [log10(y) for _, y in points])
+    return Effect(what=what, at=at, value=value, unit="slope", low=low, high=high)
+
+
+def _bounds(effect: Effect) -> tuple[float, float]:
+    assert effect.low is not None and effect.high is not None
+    return effect.low, effect.high

@@ -1,0 +1,178 @@
+"""What a claim of the paper is, as data: where it stands, what it says, and the test that decides it.
+
+A test names rows of tables, columns of recall and series of the speed record by their keys; `benchmarks/judgement.py` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise, product
+
+Pair = tuple[str, str]
+
+SLIGHT = 1.5
+"""Points within which two rows count as equal. The paper's own usage fixes it, since its words change there: the largest difference that it
+calls slight is 1.5 (Table 5, voken length 6 to 8, R@10), and so is the smallest that it calls significant (Table 4, 256 to 1,024, R@1)."""
+FLAT = 0.05
+"""Slope of log time against log gallery size below which time counts as constant: 12 % more for ten times the images."""
+TIMING = 1.1
+"""Factor within which two speeds count as equal: medians on a shared machine repeat to about a tenth."""
+LARGE = 300_000  # images; the size of Table 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beats:
+    """Every row of `better` is above every row of `worse`: paired randomisation tests."""
+
+    better: tuple[str, ...]
+    worse: tuple[str, ...]
+    columns: tuple[str, ...] = ("R@1",)
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return tuple(product(self.better, self.worse))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rises:
+    """The last row is above the first, and no row is significantly below the one before it."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...] = ("R@1",)
+
+    @property
+    def ends(self) -> Pair:
+        return self.rows[-1], self.rows[0]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return (self.ends, *((higher, lower) for lower, higher in pairwise(self.rows)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Near:
+    """The rows of each pair differ by no more than a margin that was fixed beforehand, in points."""
+
+    pairs: tuple[Pair, ...]
+    columns: tuple[str, ...] = ("R@1",)
+    margin: float = SLIGHT
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtLeast:
+    """A row is above each of the others by at least so many points."""
+
+    better: str
+    worse: tuple[str, ...]
+    points: float
+    columns: tuple[str, ...]
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        return tuple((self.better, worse) for worse in self.worse)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harder:
+    """Every row is worse where there are more images to search: Welch's test over images, since the queries are others."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...] = ("R@1",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fails:
+    """Every row stays below so many percent where there are more images to search."""
+
+    rows: tuple[str, ...]
+    percent: float
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Faster:
+    """Each series answers at least `times` as many queries per second as each of the others, at a gallery of `images`."""
+
+    faster: tuple[str, ...]
+    slower: tuple[str, ...]
+    times: float = 1.0
+    images: int = LARGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Serves:
+    """Each series answers more queries per second than `rate` at a gallery of `images`; or fewer."""
+
+    series: tuple[str, ...]
+    rate: float
+    fewer: bool = False
+    images: int = LARGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scales:
+    """The time of a search does not grow with the gallery; or, with `grows`, does."""
+
+    series: tuple[str, ...]
+    grows: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slows:
+    """The time of a search grows with a setting: {row: its value}."""
+
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """Images that lie near each other share their first voken at least `times` as often as images drawn at random do.
+
+    `near` says by what they are near: `pictures` or `captions`, as the identifier report has it.
+    """
+
+    row: str
+    near: str
+    times: float = 2.0
+
+
+Test = Beats | Rises | Near | AtLeast | Harder | Fails | Faster | Serves | Scales | Slows | Alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """A claim of the paper.
+
+    Args:
+        said: (section, sentence), the main place first. Sentences are counted from the start of the section, bullets included; headings
+            that run into a paragraph, captions, tables and footnotes are not counted. A sentence of None: a table says it, no sentence.
+        measured_by: the command that measures the rows or series.
+        reading: how words were read that could be read in another way.
+        on_scenes: the test on OpenMoji Scenes, where the rows have stand-ins of another name.
+    """
+
+    key: str
+    text: str
+    said: tuple[tuple[str, int | None], ...]
+    test: Test
+    measured_by: str
+    reading: str = ""
+    on_scenes: Test | None = None
+
+    @property
+    def source(self) -> str:
+        """The main place as the tables print it: §4.3, or Table 1."""
+        return _section(self.said[0][0])
+
+    @property
+    def places(self) -> str:
+        """All places with their sentences: `§4.3 (8, 19), abstract (9)`."""
+        sentences: dict[str, list[str]] = {}
+        for section, sentence in self.said:
+            sentences.setdefault(section, []).extend([str(sentence)] if sentence else [])
+        return ", ".join(_section(section) + (f" ({', '.join(of)})" if of else "") for section, of in sentences.items())
+
+
+def _section(name: str) -> str:
+    return f"§{name}" if name[0].isdigit() else name

@@ -1,0 +1,233 @@
+"""Each kind of test on made-up measurements whose verdict is known by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.evidence import Evidence, gathered
+from benchmarks.judgement import Finding, judge
+from benchmarks.statements import (
+    Alike,
+    AtLeast,
+    Beats,
+    Fails,
+    Faster,
+    Harder,
+    Near,
+    Rises,
+    Scales,
+    Serves,
+    Slows,
+    Statement,
+    Test,
+)
+from tests.benchmarks.made_evidence import IMAGES, PER, point, summary
+
+
+def statement(test: Test, key: str = "one") -> Statement:
+    return Statement(key=key, text="One", said=(("1", 1),), test=test, measured_by="table1")
+
+
+def asked(test: Test, evidence: Evidence) -> Finding:
+    (found,) = judge([statement(test)], evidence)
+    return found
+
+
+def rows(**shares: float) -> Evidence:
+    return gathered("openmoji-scenes", "clean", [summary(row, share) for row, share in shares.items()])
+
+
+def speed(*points) -> Evidence:
+    return Evidence(dataset="openmoji-scenes", protocol="clean", points=points)
+
+
+def test_one_row_beats_others_if_it_beats_the_best_of_them():
+    above = Beats(better=("a",), worse=("b", "c"))
+    found = asked(above, rows(a=0.9, b=0.5, c=0.6))
+    assert (found.word, found.effect.what, found.effect.at) == ("supported", "a - c", "R@1")
+    assert found.effect.value == pytest.approx(30)
+    assert found.effect.low < 30 < found.effect.high and found.effect.p < 0.01
+    assert asked(above, rows(a=0.9, b=0.5, c=0.9)).word == "inconclusive"
+    assert asked(above, rows(a=0.6, b=0.5, c=0.9)).word == "not supported"
+
+
+def test_several_rows_beat_one_if_the_least_of_them_does():
+    found = asked(Beats(better=("a", "b"), worse=("c",)), rows(a=0.9, b=0.3, c=0.5))
+    assert (found.word, found.effect.what) == ("not supported", "b - c")
+
+
+def test_rising_rows_may_stand_still_and_not_fall():
+    rising = Rises(rows=("a", "b", "c"))
+    assert asked(rising, rows(a=0.4, b=0.6, c=0.6)).word == "supported"
+    assert asked(rising, rows(a=0.4, b=0.6, c=0.6)).effect.what == "c - a"
+    fallen = asked(rising, rows(a=0.4, b=0.8, c=0.6))
+    assert (fallen.word, fallen.effect.what) == ("not supported", "c - b")
+    assert asked(rising, rows(a=0.4, b=0.4, c=0.4)).word == "inconclusive"
+
+
+def test_near_is_an_interval_within_the_margin():
+    """Rows that differ in n of 200 images: n = 0 has no interval to speak of; 15 points are outside; 1 point is neither."""
+    near = Near(pairs=(("a", "b"),), margin=1.5)
+    same = asked(near, rows(a=0.5, b=0.5))
+    assert (same.word, same.effect.value, same.effect.p) == ("supported", 0, None)
+    apart = asked(near, rows(a=0.5, b=0.65))
+    assert (apart.word, apart.effect.value) == ("not supported", -15)
+    across = asked(near, rows(a=0.51, b=0.5))
+    assert across.effect.low < 1.5 < across.effect.high
+    assert across.word == "inconclusive"
+
+
+def test_a_size_is_reached_by_the_whole_interval():
+    def word(points: float) -> str:
+        return asked(AtLeast(better="a", worse=("b", "c"), points=points, columns=("R@10",)), rows(a=0.9, b=0.5, c=0.6)).word
+
+    assert [word(15), word(30), word(50)] == ["supported", "inconclusive", "not supported"]
+
+
+def with_larger(here: dict[str, float], there: dict[str, float]) -> Evidence:
+    more = [summary(row, share, "openmoji-scenes-5k", images=500) for row, share in there.items()]
+    return replace(rows(**here), larger=gathered("openmoji-scenes-5k", "clean", more))
+
+
+def test_more_images_are_harder():
+    harder = Harder(rows=("a", "b"))
+    found = asked(harder, with_larger({"a": 0.9, "b": 0.8}, {"a": 0.5, "b": 0.5}))
+    assert (found.word, found.effect.what) == ("supported", "b, openmoji-scenes - openmoji-scenes-5k")
+    assert found.effect.value == pytest.approx(30) and found.effect.low > 20
+    assert asked(harder, with_larger({"a": 0.9, "b": 0.5}, {"a": 0.5, "b": 0.8})).word == "not supported"
+    assert asked(harder, with_larger({"a": 0.9, "b": 0.5}, {"a": 0.5, "b": 0.5})).word == "inconclusive"
+    # without any spread
+    assert asked(harder, with_larger({"a": 0.9, "b": 0.0}, {"a": 0.5, "b": 0.0})).word == "inconclusive"
+
+
+def test_failing_is_measured_on_more_images():
+    fails = Fails(rows=("a",), percent=1.0, columns=("R@10",))
+    assert asked(fails, with_larger({"a": 0.5}, {"a": 0.0})).word == "supported"
+    assert asked(fails, with_larger({"a": 0.0}, {"a": 0.5})).word == "not supported"
+    found = asked(fails, with_larger({}, {}))
+    assert (found.word, found.missing, found.on) == ("missing", ("a",), "openmoji-scenes-5k")
+
+
+def test_what_asks_for_more_images_is_not_asked_where_there_are_none():
+    assert judge([statement(Harder(rows=("a",))), statement(Fails(rows=("a",), percent=1.0, columns=("R@1",)))], rows(a=0.5)) == []
+
+
+def test_faster_by_a_factor_beyond_what_timing_can_tell():
+    def word(fast: float, times: float) -> str:
+        points = point("a", 300_000, fast), point("b", 300_000, 10.0)
+        return asked(Faster(faster=("a",), slower=("b",), times=times), speed(*points)).word
+
+    assert [word(11.0, 1), word(10.5, 1), word(9.0, 1)] == ["supported", "inconclusive", "not supported"]
+    assert [word(45, 4), word(40, 4), word(30, 4)] == ["supported", "inconclusive", "not supported"]
+
+
+def test_the_gallery_where_it_is_least_decides():
+    fast = point("a", 300_000, 50.0), point("a", 300_000, 20.0, "clustered")
+    faster = Faster(faster=("a",), slower=("b",))
+    both = asked(faster, speed(*fast, point("b", 300_000, 10.0), point("b", 300_000, 40.0, "clustered")))
+    assert (both.word, both.effect.value) == ("not supported", 0.5)
+    # what was timed in one gallery stands for all
+    assert asked(faster, speed(*fast, point("b", 300_000, 10.0))).effect.value == 5
+    assert asked(faster, speed(fast[1], point("b", 300_000, 10.0))).effect.value == 2
+
+
+def test_serving_is_a_number_of_queries_a_second():
+    serves, never = Serves(series=("a", "b"), rate=1.0), Serves(series=("a",), rate=1.0, fewer=True)
+    slow, quick = point("a", 300_000, 7e-5), point("b", 300_000, 4.0)
+    found = asked(serves, speed(slow, quick))
+    assert (found.word, found.effect.what, found.effect.value) == ("not supported", "a", 7e-5)
+    assert asked(Serves(series=("b",), rate=1.0), speed(quick)).word == "supported"
+    assert asked(never, speed(slow)).word == "supported"
+    assert asked(never, speed(point("a", 300_000, 4.0))).word == "not supported"
+
+
+SIZES = (1_000, 10_000, 100_000, 1_000_000)
+
+
+def curve(slope: float, wobble: float = 0.0) -> Evidence:
+    """Search takes N ** slope, with every other point off by a part."""
+    return speed(*(point("a", n, 1000 / (n**slope * (1 + wobble * (-1) ** place))) for place, n in enumerate(SIZES)))
+
+
+def test_constant_and_growing_times_are_slopes():
+    constant, grows = Scales(series=("a",)), Scales(series=("a",), grows=True)
+    linear = asked(grows, curve(1.0))
+    assert linear.word == "supported" and linear.effect.value == pytest.approx(1)
+    assert asked(constant, curve(1.0)).word == "not supported"
+    assert asked(constant, curve(0.0)).word == "supported"
+    assert asked(grows, curve(0.0)).word == "not supported"
+    assert asked(constant, curve(0.0, wobble=0.3)).word == "inconclusive"
+    assert asked(constant, speed(*(point("a", n, 5.0) for n in SIZES[:2]))).missing == ("a",), "two points have no interval"
+
+
+def test_the_slope_and_its_interval_by_hand():
+    # y = 0, 0, 1, 1 over x = 3, 4, 5, 6: slope 0.4, error sqrt(0.2 / 2 / 5), t(2) at 97.5 % = 4.3027
+    found = asked(Scales(series=("a",)), speed(*(point("a", n, 1000 / ms) for n, ms in zip(SIZES, (1, 1, 10, 10), strict=True))))
+    half = 4.302653 * np.sqrt(0.02)
+    assert [found.effect.value, found.effect.low, found.effect.high] == pytest.approx([0.4, 0.4 - half, 0.4 + half], rel=1e-5)
+
+
+def test_a_setting_slows_the_search():
+    slows = Slows(rows={"a": 1, "b": 10, "c": 100})
+
+    def times(*seconds: float) -> Evidence:
+        return gathered("openmoji-scenes", "clean", [summary(row, 0.5, seconds=each) for row, each in zip("abc", seconds, strict=True)])
+
+    assert asked(slows, times(1, 2, 4)).word == "supported"
+    assert asked(slows, times(4, 4, 4)).word == "not supported"
+    assert asked(slows, rows(a=0.5)).missing == ("b", "c")
+
+
+def test_near_images_share_more_than_random_ones():
+    def word(near: float, random: float) -> str:
+        shared = {"avg": {"pictures": [near, 0.1], "random": [random, 0.0]}}
+        return asked(Alike(row="avg", near="pictures"), Evidence(dataset="a", protocol="clean", shared=shared)).word
+
+    assert [word(0.4, 0.1), word(0.15, 0.1), word(0.1, 0.0), word(0.0, 0.0)] == ["supported", "not supported", "supported", "not supported"]
+
+
+def test_what_was_not_measured_is_named_and_judged_by_nothing():
+    found = asked(Beats(better=("a",), worse=("b", "c")), rows(a=0.9, b=0.5))
+    assert (found.word, found.missing, found.effect) == ("missing", ("c",), None)
+    shallow = gathered("openmoji-scenes", "clean", [summary("a", 0.9), summary("b", 0.5, depth=5)])
+    assert asked(Beats(better=("a",), worse=("b",), columns=("R@5", "R@10")), shallow).missing == ("b at R@10",)
+    assert asked(Faster(faster=("a",), slower=("b",)), speed(point("a", 300_000, 1.0), point("b", 1_000, 1.0))).missing == ("b",)
+    assert asked(Alike(row="avg", near="pictures"), rows(a=0.5)).missing == ("avg",)
+
+
+def test_holm_runs_over_all_orderings_of_a_recall_and_over_no_others():
+    """a beats b in 8 of 200 images, always: p = 2 / 2 ** 8 = 0.0078 alone, more than 0.01 beside another comparison."""
+    evidence, one = rows(a=0.54, b=0.5, c=0.5), Beats(better=("a",), worse=("b",))
+    near = Near(pairs=(("b", "c"),))
+    alone = asked(one, evidence)
+    assert alone.word == "supported"
+    two = Beats(better=("b",), worse=("c",))
+    beside = judge([statement(one), statement(two, "two"), statement(near, "three")], evidence)
+    assert beside[0].word == "inconclusive"
+    assert beside[0].effect.p == pytest.approx(2 * alone.effect.p)
+    other_recall = judge([statement(one), statement(replace(two, columns=("R@5",)), "two"), statement(near, "three")], evidence)
+    assert other_recall[0].effect.p == alone.effect.p
+
+
+def test_seeds_are_averaged_and_their_spread_is_shown():
+    evidence = gathered(
+        "openmoji-scenes", "clean", [summary("a", 0.8), summary("a", 0.9, seed=1), summary("b", 0.5), summary("b", 0.5, seed=1)]
+    )
+    effect = asked(Beats(better=("a",), worse=("b",)), evidence).effect
+    assert effect.value == pytest.approx(35)
+    assert effect.spread == pytest.approx(np.std([30, 40], ddof=1))
+    assert asked(Beats(better=("a",), worse=("b",)), rows(a=0.9, b=0.5)).effect.spread is None
+
+
+def test_stand_ins_are_tested_on_scenes_only():
+    both = replace(statement(Beats(better=("real",), worse=("b",))), on_scenes=Beats(better=("made",), worse=("b",)))
+    assert judge([both], rows(made=0.9, b=0.5))[0].word == "supported"
+    assert judge([both], replace(rows(made=0.9, b=0.5), dataset="flickr30k"))[0].missing == ("real",)
+
+
+def test_shares_of_images():
+    assert rows(a=0.25).per_image("a", "R@1").tolist() == [1.0] * (IMAGES // 4) + [0.0] * (IMAGES * 3 // 4)
+    assert len(rows(a=0.25).hits("a", "R@1")) == IMAGES * PER
