@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmarks import everything, paper, rules, speed
+from benchmarks import everything, identifiers, paper, rewriting, rules, speed
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
@@ -198,49 +198,6 @@ def methods(name: str | None) -> None:
 
 
 @cli.command()
-@click.option("--from-committed", is_flag=True, required=True, help="From the run summaries under the results folder, and nothing else.")
-@results_option
-def render(from_committed: bool, results: Path | None) -> None:
-    """Write tables again from what was measured."""
-    import json
-
-    from benchmarks import campaign, tables
-    from benchmarks.grid import build_grid
-
-    results = results or Path("results")
-    written = 0
-    for name in TABLES:
-        for path in sorted(results.glob(f"*/{name}.md")):
-            datasets, _, protocol = path.parent.name.partition("@")
-            summaries = campaign.committed(results, datasets.split("+"), protocol or campaign.DEFAULT_PROTOCOL)
-            campaign.write_grid(build_grid(tables.table(name), datasets.split("+"), summaries), campaign.writable(path.parent))
-            click.echo(f"written: {path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries")
-            written += 1
-    for path in sorted(results.glob("*/protocols.md")):
-        from benchmarks import comparison
-
-        comparison.write(comparison.committed(tables.table("table1"), path.parent.name, results), results)
-        click.echo(f"written: {path.with_suffix('')}.md .tex .csv")
-        written += 1
-    for path in sorted([*results.glob("decoding/*.json"), *results.glob("*/search-error-*.json")]):
-        from benchmarks import decoding_report, search_error
-
-        writer = decoding_report.write if path.parent.name == "decoding" else search_error.write
-        writer(json.loads(path.read_text()), campaign.writable(path.parent))
-        click.echo(f"written: {path.with_suffix('')} in all formats")
-        written += 1
-    for path in sorted(results.glob("*/claims.md")):
-        from benchmarks import claims_report
-
-        dataset, _, protocol = path.parent.name.partition("@")
-        claims_report.rewrite(results, dataset, protocol or campaign.DEFAULT_PROTOCOL)
-        click.echo(f"written: {path.with_suffix('')}.md .tex .csv")
-        written += 1
-    if not written:
-        raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
-
-
-@cli.command()
 @click.argument("table", required=False)
 @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
 @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="As the table will be given; repeatable.")
@@ -296,8 +253,9 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for command in (*everything.COMMANDS, *paper.COMMANDS, *rules.COMMANDS, *speed.COMMANDS):
-    cli.add_command(command)
+for module in (everything, identifiers, paper, rewriting, rules, speed):
+    for command in module.COMMANDS:
+        cli.add_command(command)
 for table_name in TABLES:
     cli.add_command(table_command(table_name))
 

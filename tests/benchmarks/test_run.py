@@ -83,7 +83,10 @@ def test_help_answers_without_heavy_imports(tmp_path):
             ["table1", "--rows", "avg", "--set", "avg.lora_rank=8"],
             "impossible setting of avg: generator: Value error, lora_rank: the default",
         ),
-        (["render", "--from-committed"], "results holds no tables (table1, references): measure one first"),
+        (
+            ["render", "--from-committed"],
+            "results holds no tables (table1, ",
+        ),
         (["data", "--dataset", "flickr"], "unknown data set 'flickr'"),
         (["data", "--dataset", "openmoji-scenes,openmoji-scenes-tiny", "--contact-sheet", "x.png"], "--contact-sheet shows one data set"),
         (["methods", "avgg"], "unknown method 'avgg': did you mean avg?"),

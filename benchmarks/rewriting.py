@@ -1,0 +1,79 @@
+"""`render`: all that a results folder holds, written again from the measurements committed there. Imports are inside functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from benchmarks.options import results_option
+
+
+@click.command()
+@click.option("--from-committed", is_flag=True, required=True, help="From what is committed under the results folder, and nothing else.")
+@results_option
+def render(from_committed: bool, results: Path | None) -> None:
+    """Write tables, figures and reports again from what was measured."""
+    from benchmarks.tables import TABLES
+
+    results = results or Path("results")
+    written = 0
+    for kind in (tables, protocols, records, claims):
+        for line in kind(results):
+            click.echo(f"written: {line}")
+            written += 1
+    if not written:
+        raise ValueError(f"{results} holds no tables ({', '.join(TABLES)}): measure one first, or name another folder with --results")
+
+
+def tables(results: Path) -> Iterator[str]:
+    from benchmarks import campaign
+    from benchmarks.grid import build_grid
+    from benchmarks.tables import TABLES, table
+
+    for name in TABLES:
+        for path in sorted(results.glob(f"*/{name}.md")):
+            datasets, _, protocol = path.parent.name.partition("@")
+            summaries = campaign.committed(results, datasets.split("+"), protocol or campaign.DEFAULT_PROTOCOL)
+            campaign.write_grid(build_grid(table(name), datasets.split("+"), summaries), campaign.writable(path.parent))
+            yield f"{path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries"
+
+
+def protocols(results: Path) -> Iterator[str]:
+    from benchmarks import comparison
+    from benchmarks.tables import table
+
+    for path in sorted(results.glob("*/protocols.md")):
+        comparison.write(comparison.committed(table("table1"), path.parent.name, results), results)
+        yield f"{path.with_suffix('')}.md .tex .csv"
+
+
+def records(results: Path) -> Iterator[str]:
+    """What is computed from one record of measurements each."""
+    from benchmarks import campaign, codes_report, decoding_report, figure5, search_error
+
+    for pattern, writer in (
+        ("decoding/*.json", decoding_report.write),
+        ("*/search-error-*.json", search_error.write),
+        ("*/codes*.json", codes_report.write),
+        # the pictures of Figure 5 are the data set's, and not committed apart from the figure
+        ("*/figure5*.json", figure5.write),
+    ):
+        for path in sorted(results.glob(pattern)):
+            writer(json.loads(path.read_text()), campaign.writable(path.parent))
+            yield f"{path.with_suffix('')} in all formats{' but pictures' if writer is figure5.write else ''}"
+
+
+def claims(results: Path) -> Iterator[str]:
+    """Last: they are judged on the records above."""
+    from benchmarks import campaign, claims_report
+
+    for path in sorted(results.glob("*/claims.md")):
+        dataset, _, protocol = path.parent.name.partition("@")
+        claims_report.rewrite(results, dataset, protocol or campaign.DEFAULT_PROTOCOL)
+        yield f"{path.with_suffix('')}.md .tex .csv"
+
+
+COMMANDS = (render,)
