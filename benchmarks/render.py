@@ -7,10 +7,12 @@ format. LaTeX needs `\usepackage{booktabs,graphicx}`.
 from __future__ import annotations
 
 import csv as csv_format
+import html
 import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.claims import Comparison, Verdict
 from benchmarks.grid import Cell, Grid, Group, Line, printed
@@ -57,6 +59,7 @@ class Style:
 
 MARKDOWN = Style(_escape_markdown, bold="**{}**", italic="*{}*", star=r"\*", tie="\N{NO-BREAK SPACE}")
 LATEX = Style(_escape_latex, bold=r"\textbf{{{}}}", italic=r"\textit{{{}}}", star=r"$^{*}$", tie=" ")
+HTML = Style(html.escape, bold="<strong>{}</strong>", italic="<em>{}</em>", star="<sup>*</sup>", tie="\N{NO-BREAK SPACE}")
 
 
 def markdown(grid: Grid) -> str:
@@ -72,7 +75,7 @@ def markdown(grid: Grid) -> str:
         body += [_line(line, MARKDOWN) for line in group.lines]
     align = ["left", *["right"] * (len(headers) - 2), "left"]
     parts = [
-        f"**{_title(grid.table.name)}.** {MARKDOWN.escape(grid.table.caption)}",
+        f"**{title(grid.table.name)}.** {MARKDOWN.escape(grid.table.caption)}",
         tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True),
     ]
     for group in grid.groups:
@@ -107,7 +110,7 @@ def latex(grid: Grid) -> str:
             if len(grid.groups) > 1:
                 claims += [rf"\multicolumn{{6}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
             claims += [latex_row(_verdict(group, verdict, LATEX)) for verdict in group.verdicts]
-        caption = rf"\caption{{Claims of the paper on {_title(grid.table.name)}, tested.}}\label{{tab:{name}-claims}}"
+        caption = rf"\caption{{Claims of the paper on {title(grid.table.name)}, tested.}}\label{{tab:{name}-claims}}"
         text += "\n" + latex_float(caption, "lllrrl", VERDICT_HEADERS, claims, [])
     return text
 
@@ -129,7 +132,37 @@ def csv(grid: Grid) -> str:
     return stream.getvalue()
 
 
-def _title(name: str) -> str:
+def laid_out(grid: Grid, style: Style) -> dict[str, Any]:
+    """Returns the parts of a table for what lays it out by itself: headings and notes as plain text, cells in a format.
+
+    {"title", "caption", "headers", "notes", "verdict_headers",
+     "groups": [{"dataset", "notes", "verdicts": [cells], "lines": [{"kind", "cells", "percent": {place of a cell: its number}}]}]}
+    """
+
+    def line(of: Line) -> dict[str, Any]:
+        values = enumerate(zip(grid.table.columns, of.cells, strict=True))
+        percent = {1 + 2 * n: cell.value for n, (column, cell) in values if cell.state == "measured" and column.key.startswith("R@")}
+        return {"kind": of.row.kind, "cells": _line(of, style), "percent": percent}
+
+    return {
+        "title": title(grid.table.name),
+        "caption": grid.table.caption,
+        "headers": _headers(grid),
+        "notes": grid.notes,
+        "verdict_headers": VERDICT_HEADERS,
+        "groups": [
+            {
+                "dataset": group.dataset,
+                "notes": group.notes,
+                "verdicts": [_verdict(group, verdict, style) for verdict in group.verdicts],
+                "lines": [line(of) for of in group.lines],
+            }
+            for group in grid.groups
+        ],
+    }
+
+
+def title(name: str) -> str:
     return re.sub(r"(\D+)(\d+)", r"\1 \2", name).capitalize()
 
 

@@ -21,6 +21,7 @@ from benchmarks.options import (
     store_option,
     tiny_option,
 )
+from benchmarks.report import command as report
 from benchmarks.tables import TABLES
 
 
@@ -253,7 +254,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for module in (everything, identifiers, paper, rewriting, rules, speed):
+for module in (everything, identifiers, paper, report, rewriting, rules, speed):
     for command in module.COMMANDS:
         cli.add_command(command)
 for table_name in TABLES:

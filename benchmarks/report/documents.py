@@ -1,0 +1,148 @@
+"""What stands in a results folder, as HTML: tables from the grids that Markdown is printed from, other texts from their Markdown, figures.
+
+HTML that these functions return is escaped: it goes into the page as it is.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import tables
+from benchmarks.grid import build_grid
+from benchmarks.render import HTML, laid_out, title
+
+FIGURES = ("figure4", "figure5")
+VERDICTS = "supported|not supported|inconclusive"
+KEPT = (".md", ".csv", ".tex", ".pdf", ".png")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """A Markdown text or a figure, or both of one name.
+
+    Args:
+        lead: HTML of the first paragraph, which says what it is.
+        body: HTML of what follows.
+        picture: name of the figure's PNG file, and `alt` what it shows.
+        files: (ending, path in the page's folder) of all that has this name.
+    """
+
+    name: str
+    heading: str
+    lead: str = ""
+    body: str = ""
+    picture: str = ""
+    alt: str = ""
+    files: Sequence[tuple[str, str]] = ()
+
+
+def measured_tables(
+    dataset: str, summaries: Sequence[Mapping[str, Any]], options: str
+) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
+    """Returns tables of which some row was measured, as `laid_out` gives them, and {"title", "caption", "command"} of the others.
+
+    Each measured one has {"name", "command", "missing": keys of rows} besides; `options` are those of the commands.
+    """
+    found, absent = [], []
+    rows = {summary["row"] for summary in summaries}
+    for name in tables.TABLES:
+        table = tables.table(name)
+        applying = [row.key for row in table.rows if row.applies_to(dataset)]
+        command = f"python -m benchmarks.run {name} {options}"
+        if rows & set(applying):
+            missing = [key for key in applying if key not in rows]
+            found.append({"name": name, "command": command, "missing": missing, **laid_out(build_grid(table, [dataset], summaries), HTML)})
+        elif applying:
+            absent.append({"title": title(name), "caption": table.caption, "command": command})
+    return found, absent
+
+
+def documents(folder: Path, into: Path, beside: str) -> list[Document]:
+    """Returns all texts and figures of a folder but the tables, after copying them and the tables' files.
+
+    Args:
+        into: the page's folder; files go to `beside` in it.
+    """
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.is_file() and path.suffix in KEPT:
+            found.setdefault(path.stem, {})[path.suffix] = path
+    if found:
+        (into / beside).mkdir(parents=True, exist_ok=True)
+    shown = []
+    for name, paths in found.items():
+        for path in paths.values():
+            shutil.copyfile(path, into / beside / path.name)
+        if name in tables.TABLES or not {".md", ".png"} & set(paths):
+            continue
+        files = [(ending[1:], f"{beside}/{path.name}") for ending, path in sorted(paths.items())]
+        heading, lead, body = markdown(paths[".md"].read_text()) if ".md" in paths else ("", "", "")
+        shown.append(
+            Document(
+                name=name,
+                heading=heading or name.replace("-", " ").capitalize(),
+                lead=lead,
+                body=body,
+                picture=f"{beside}/{paths['.png'].name}" if ".png" in paths else "",
+                alt=_plain(f"{heading}. {lead}") if heading else f"Figure {name}",
+                files=files,
+            )
+        )
+    return shown
+
+
+def of_no_dataset(results: Path) -> list[Path]:
+    """Returns the folders of results that no data set has a part in: they hold neither runs nor tables, e.g. `decoding`."""
+    return [
+        folder
+        for folder in sorted(results.glob("*"))
+        if folder.is_dir() and not (folder / "runs").is_dir() and not any((folder / f"{name}.md").is_file() for name in tables.TABLES)
+    ]
+
+
+def absent_figures(dataset: str, found: Sequence[Document]) -> list[tuple[str, str]]:
+    """Returns (title, command) of the paper's measured figures that are not there."""
+    return [
+        (title(name), f"python -m benchmarks.run {name} --dataset {dataset}")
+        for name in FIGURES
+        if not any(document.name.startswith(name) for document in found)
+    ]
+
+
+def table_files(folder: Path, name: str, beside: str) -> list[tuple[str, str]]:
+    """Returns (ending, path in the page's folder) of a table's own files."""
+    return [(ending[1:], f"{beside}/{name}{ending}") for ending in KEPT if (folder / f"{name}{ending}").is_file()]
+
+
+def markdown(text: str) -> tuple[str, str, str]:
+    """Returns the heading, as plain text, and HTML of the first paragraph, without its tags, and of the rest.
+
+    The heading is what the first paragraph begins with in bold: `**Decoding.** Queries per second …`; a heading of Markdown counts too.
+    HTML in the text is shown, and does nothing.
+    """
+    from markdown_it import MarkdownIt
+
+    # figures are shown from their files; a picture in a text would be looked for beside the page
+    made = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(text)
+    made = made.replace("<th>", '<th scope="col">').replace("<th style", '<th scope="col" style')
+    made = re.sub(r"<table>.*?</table>", lambda found: _scrolled(found[0]), made, flags=re.DOTALL)
+    forms = (r"\s*<h\d>(.*?)</h\d>\s*(?:<p>(.*?)</p>)?", r"\s*<p><strong>(.*?)\.?</strong>(.*?)</p>", r"\s*()<p>(.*?)</p>")
+    begin = next((found for form in forms if (found := re.match(form, made, flags=re.DOTALL))), None)
+    return (_plain(begin[1]), begin[2] or "", made[begin.end() :]) if begin else ("", "", made)
+
+
+def _scrolled(table: str) -> str:
+    """A wide table scrolls in a box of its own, which the keyboard must reach; the first cell of a line is its heading."""
+    rows = re.sub(r"<tr>\s*<td([^>]*)>(.*?)</td>", r'<tr><th scope="row"\1>\2</th>', table, flags=re.DOTALL)
+    rows = re.sub(rf"<td([^>]*)>(?:<strong>)?({VERDICTS})(?:</strong>)?</td>", r'<td\1 data-verdict="\2"><strong>\2</strong></td>', rows)
+    return f'<div class="scrolled" tabindex="0" role="region" aria-label="Table, scrolls sideways">{rows}</div>'
+
+
+def _plain(of_html: str) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", of_html))

@@ -1,0 +1,178 @@
+"""The report as a folder: what is chosen, what is said to be missing, what is written, and that nothing a text holds becomes HTML."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import campaign, tables
+from benchmarks.metrics import outcomes
+from benchmarks.report import provenance
+from benchmarks.report.answers import Answers, drawn, finished
+from benchmarks.report.documents import Document, absent_figures, documents, markdown, measured_tables, of_no_dataset
+from benchmarks.run import main
+from methods.retriever import Ranking
+from tests.benchmarks.test_render_golden import summary
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def answers(rows: list[tuple[list[int], list[float], list[int]]], targets: list[int]) -> Answers:
+    parts = [(np.array(ids), np.array(scores), np.array(groups)) for ids, scores, groups in rows]
+    ranking = Ranking.from_rows(parts, 3)
+    return Answers(key="m", label="M", paradigm="two-tower", ranking=ranking, outcomes=outcomes(ranking, np.array(targets)), codes={})
+
+
+def test_the_worst_failure_is_the_surest_miss():
+    made = answers(
+        [
+            ([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2]),  # first: no failure
+            ([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2]),  # third
+            ([1, 2, 3], [0.4, 0.3, 0.1], [0, 1, 2]),  # not listed, unsure
+            ([1, 2, 3], [0.8, 0.3, 0.1], [0, 1, 2]),  # not listed, sure
+            ([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2]),  # second
+            ([1, 2, 3], [0.8, 0.3, 0.1], [0, 1, 2]),  # as sure as the fourth, but later
+            ([], [], []),  # no answer at all is a miss of no confidence
+            ([2, 1, 3], [0.9, 0.9, 0.1], [0, 0, 1]),  # tied for the first place: no failure
+        ],
+        [1, 3, 9, 9, 2, 9, 9, 1],
+    )
+    assert made.worst(9).tolist() == [3, 5, 2, 6, 1, 4]
+    assert made.worst(2).tolist() == [3, 5]
+    assert made.worst(0).tolist() == []
+    assert made.found_first == pytest.approx(2 / 8)
+
+
+def test_queries_are_drawn_without_looking():
+    assert drawn(5, 3).tolist() == [0, 1, 2]
+    some = drawn(200, 5000)
+    assert len(set(some.tolist())) == 200
+    assert (np.diff(some) > 0).all()
+    assert some.tolist() == drawn(200, 5000).tolist()
+
+
+def test_a_table_is_printed_from_its_grid_and_the_others_are_said_to_be_missing():
+    found, absent = measured_tables(
+        "openmoji-scenes", [summary("avg", 1.0), summary("clip", 0.0)], "--dataset openmoji-scenes --protocol paper"
+    )
+    table = next(each for each in found if each["name"] == "table1")
+    lines = {line["cells"][0]: line for line in table["groups"][0]["lines"]}
+    written = (ROOT / "tests/benchmarks/golden/table1.md").read_text()
+    assert table["headers"] == ["Method", "R@1", "paper R@1", "R@5", "paper R@5", "R@10", "paper R@10", "Sees test images"]
+    assert all(header in written for header in table["headers"])
+    value = lines["AVG"]["percent"][1]
+    assert re.match(rf"<strong>{value:.1f}</strong> \[", lines["AVG"]["cells"][1])
+    assert "<em>CLIP, AVG&#x27;s own encoder</em>" in lines
+    assert "irgen" in table["missing"]
+    missing = {each["title"]: each["command"] for each in absent}
+    assert missing["References"] == "python -m benchmarks.run references --dataset openmoji-scenes --protocol paper"
+    assert len(found) + len(absent) == len(tables.TABLES)
+
+
+def test_markdown_becomes_tables_with_headings_and_its_html_stays_text():
+    heading, lead, body = markdown(
+        "**Search error.** A *beam* <b>misses</b>.\n\n| a | b |\n|:--|--:|\n| x | <script>1</script> |\n\nAfter.\n"
+    )
+    assert heading == "Search error"
+    assert lead == " A <em>beam</em> &lt;b&gt;misses&lt;/b&gt;."
+    assert '<th scope="col" style="text-align:right">b</th>' in body
+    assert '<th scope="row" style="text-align:left">x</th>' in body
+    assert "<script>" not in body
+    assert 'tabindex="0" role="region"' in body
+    assert "<p>After.</p>" in body
+    verdict = markdown("x\n\n| a | b |\n|:--|:--|\n| x | **not supported** |\n")[2]
+    assert 'data-verdict="not supported"><strong>not supported</strong>' in verdict
+    assert "<img" not in markdown("![x](y.png)")[1]
+    assert markdown("# Codes\n\nOf **avg**.\n")[:2] == ("Codes", "Of <strong>avg</strong>.")
+    assert markdown("Plain.\n\nMore.\n") == ("", "Plain.", "\n<p>More.</p>\n")
+
+
+def test_figures_have_words_and_files(tmp_path):
+    folder, page = tmp_path / "results", tmp_path / "page"
+    folder.mkdir()
+    for name, text in {"speed.png": "", "speed.pdf": "", "speed.md": "**Speed.** One & two.\n", "lone.png": "", "table1.md": "x"}.items():
+        (folder / name).write_text(text)
+    found = {each.name: each for each in documents(folder, page, "files")}
+    assert set(found) == {"speed", "lone"}
+    assert found["speed"].alt == "Speed.  One & two."
+    assert found["speed"].files == [("md", "files/speed.md"), ("pdf", "files/speed.pdf"), ("png", "files/speed.png")]
+    assert found["lone"].alt == "Figure lone"
+    assert sorted(path.name for path in (page / "files").iterdir()) == ["lone.png", "speed.md", "speed.pdf", "speed.png", "table1.md"]
+
+
+def test_folders_of_no_dataset_have_neither_runs_nor_tables(tmp_path):
+    for name in ("decoding/x.md", "scenes/runs/avg-seed0.json", "a+b/table1.md"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert [path.name for path in of_no_dataset(tmp_path)] == ["decoding"]
+    assert of_no_dataset(tmp_path / "nowhere") == []
+
+
+def test_the_papers_figures_that_are_missing_are_named():
+    there = [Document(name="figure4-full-size", heading="")]
+    assert absent_figures("scenes", there) == [("Figure 5", "python -m benchmarks.run figure5 --dataset scenes")]
+
+
+def test_stages_that_rows_share_count_once():
+    one = {"row": "a", "seed": 0, "stages": {"data": "d", "ranking": "r1"}, "seconds": {"data": 10.0, "ranking": 1.0}}
+    two = {"row": "b", "seed": 0, "stages": {"data": "d", "ranking 2": "r2"}, "seconds": {"data": 10.0, "ranking 2": 2.5}}
+    assert provenance.stages([one, two]) == [("data", 1, 10.0), ("ranking", 2, 3.5)]
+
+
+def test_provenance_says_which_rows_differ():
+    same = {"seed": 0, "versions": {"torch": "2"}, "hardware": {"cores": 2, "cpu": "X", "memory_gib": 4, "platform": "Linux", "gpus": []}}
+    rows = [{**same, "row": "a", "git": {"commit": "c1", "dirty": False}}, {**same, "row": "b", "git": {"commit": "c2", "dirty": True}}]
+    found = dict(provenance.facts(rows))
+    assert found["commit"] == [("c1", "a seed 0"), ("c2 with uncommitted changes", "b seed 0")]
+    assert found["torch"] == [("2", "")]
+    assert found["processor"] == [("2 cores of X, 4 GiB, Linux", "")]
+
+
+def run(tmp_path: Path, *options: str) -> int:
+    return main(["report", "--tiny", *options, "--results", str(tmp_path / "results"), "--store", str(tmp_path / "store")])
+
+
+def test_nothing_measured_is_a_mistake_with_a_remedy(tmp_path, capsys):
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 2
+    assert "measure first, e.g. `python -m benchmarks.run table1 --dataset openmoji-scenes-tiny --tiny`" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page" / "thesis.txt").touch()
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 2
+    assert "holds something that is no report: name another folder with --to" in capsys.readouterr().err
+    assert (tmp_path / "page" / "thesis.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--dataset", "openmoji-scenes,openmoji-scenes-tiny"], "report shows one data set"),
+        (["--protocol", "klean"], "unknown protocol 'klean'"),
+        (["--rows", "avgg"], "unknown row 'avgg' of all tables on openmoji-scenes-tiny: did you mean avg"),
+        (["--rows", "avg"], "row avg is not finished in"),
+    ],
+)
+def test_a_mistake_gets_one_line(tmp_path, capsys, options, message):
+    assert run(tmp_path, *options, "--to", str(tmp_path / "page")) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_answers_are_those_of_the_store(cell_work, store, monkeypatch):
+    from benchmarks.spec import RECALL, Row, Table
+
+    table = Table(name="ten", caption="", columns=RECALL, rows=(Row(key="tower", label="T", method="tower"),), reported={})
+    monkeypatch.setattr(tables, "TABLES", {"ten": ""})
+    monkeypatch.setattr(tables, "table", lambda name: table)
+    assert finished("ten", "clean", store) == (None, [])
+    campaign.measure(table, campaign.plan_cells(table, ["ten"]), store, lambda line: None)
+    split, (found,) = finished("ten", "clean", store)
+    assert len(split.captions) == len(found.ranking) == 20
+    assert (found.paradigm, found.codes) == ("two-tower", {})
+    assert found.outcomes.before_Q.tolist() == [0] * 20
+    assert found.worst(5).tolist() == []
