@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import CellPlan, cell_stages, labelled, seeded, summary
+from benchmarks.facts import speed_of
 from benchmarks.grid import Grid, build_grid
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
@@ -26,6 +27,7 @@ from benchmarks.stages import StageFailed, Store
 from methods.registry import nearest
 
 DEFAULT_PROTOCOL = "clean"
+RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -207,14 +209,18 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
                     path.unlink()
         for name, text in texts.items():
             write_atomically(runs / name, text)
-    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]))
+    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]), results)
     write_grid(complete, writable(results / folder_name(datasets, protocol)))
     return complete
 
 
-def grid(table: Table, datasets: Sequence[str], measured: Measured) -> Grid:
-    """Returns what the cells give as a table."""
-    return build_grid(table, datasets, measured.summaries, measured.failures)
+def grid(table: Table, datasets: Sequence[str], measured: Measured, results: Path = RESULTS) -> Grid:
+    """Returns what the cells give as a table.
+
+    Args:
+        results: where the record of speed lies, of a table that shows it.
+    """
+    return build_grid(table, datasets, measured.summaries, measured.failures, speed_of(table, datasets, results))
 
 
 def _still_valid(path: Path, plans: Sequence[CellPlan], k: int) -> dict[str, Any] | None:

@@ -48,6 +48,13 @@ def ratio(seconds: Mapping[str, Sequence[float]], one: str, other: str) -> float
     return median(a / b for a, b in pairs) if pairs else None
 
 
+def figures(value: float) -> str:
+    """Returns three significant figures, without an exponent."""
+    if 0 < value < 1e-4:  # where `g` begins to write exponents
+        return f"{float(f'{value:.2e}'):.12f}".rstrip("0")
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def timed(run: Callable[[], Any]) -> float:
     """Returns the seconds of one call, its work on a GPU included."""
     begin = now()

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.contest import rate, ratio
+from benchmarks.contest import figures, rate, ratio
 from benchmarks.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
@@ -43,11 +43,6 @@ def _by_value(records: Sequence[Record], varied: str) -> dict[int, dict[str, Rec
 
 def queries_per_second(record: Record) -> float:
     return rate(record["queries"], record["seconds"])
-
-
-def figures(value: float) -> str:
-    """Returns three significant figures, without an exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def told(stored: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import leakage
+from benchmarks import facts, leakage
 from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.metrics import Outcomes, Rule, hits
@@ -53,12 +53,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The rows of one data set, what must be said of it, and its verdicts."""
+    """The rows of one data set, what must be said of it, its verdicts, and what is known besides, with notes of its own."""
 
     dataset: str
     lines: tuple[Line, ...]
     notes: tuple[str, ...]
     verdicts: tuple[Verdict, ...]
+    facts: tuple[facts.FactLine, ...] = ()
+    fact_notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,19 +71,25 @@ class Grid:
 
 
 def build_grid(
-    table: Table, datasets: Sequence[str], summaries: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str] | None = None
+    table: Table,
+    datasets: Sequence[str],
+    summaries: Sequence[Mapping[str, Any]],
+    failures: Mapping[tuple[str, str], str] | None = None,
+    speed: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Grid:
     """Returns the grid of a table: a group of rows for each data set.
 
     Args:
         summaries: of finished cells, any order; several seeds of a row are averaged.
         failures: (data set, row key) -> where the traceback is, of cells that failed.
+        speed: data set -> record of `figure4`, as from `facts.speed_of`.
 
     Raises:
         ValueError: if the rows of a data set were measured on different queries or under different protocols.
     """
     groups = tuple(
-        _group(table, dataset, [summary for summary in summaries if summary["dataset"] == dataset], failures or {}) for dataset in datasets
+        _group(table, dataset, [s for s in summaries if s["dataset"] == dataset], failures or {}, (speed or {}).get(dataset))
+        for dataset in datasets
     )
     cut = " / ".join(str(column.k) for column in table.columns)
     chosen_on_test = any(protocol(summary["protocol"]).selection == "test" for summary in summaries)
@@ -106,7 +114,13 @@ def printed(value: float) -> str:
     return f"{value:.1f}"
 
 
-def _group(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]) -> Group:
+def _group(
+    table: Table,
+    dataset: str,
+    summaries: Sequence[Mapping[str, Any]],
+    failures: Mapping[tuple[str, str], str],
+    speed: Mapping[str, Any] | None,
+) -> Group:
     rows = [row for row in table.rows if row.applies_to(dataset)]
     of_row = {row.key: sorted((s for s in summaries if s["row"] == row.key), key=lambda s: s["seed"]) for row in rows}
     known = [summary for row in rows for summary in of_row[row.key]]
@@ -139,6 +153,8 @@ def _group(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]], f
         lines=tuple(_line(table, row, dataset, of_row[row.key], cells, failures.get((dataset, row.key))) for row in rows),
         notes=tuple(_notes(table, rows, dataset, known, failures)),
         verdicts=tuple(sorted(verdicts, key=lambda verdict: order.index(verdict.claim.key))),
+        facts=tuple(line for row in rows for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset))),
+        fact_notes=tuple(facts.notes(table, dataset, speed)),
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.claims import Comparison, Verdict
+from benchmarks.facts import FactLine
 from benchmarks.grid import Cell, Grid, Group, Line, printed
 
 LATEX_SPECIAL = {
@@ -78,8 +79,16 @@ def markdown(grid: Grid) -> str:
         f"**{title(grid.table.name)}.** {MARKDOWN.escape(grid.table.caption)}",
         tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True),
     ]
+    if grid.table.facts:
+        headers, body = _fact_headers(grid), []
+        for group in grid.groups:
+            if several:
+                body.append([MARKDOWN.strong(group.dataset), *[""] * (len(headers) - 1)])
+            body += [_fact_line(line, grid, MARKDOWN) for line in group.facts]
+        align = ["left"] + ["right"] * (len(headers) - 1)
+        parts.append(tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True))
     for group in grid.groups:
-        parts += [MARKDOWN.escape(note) for note in group.notes]
+        parts += [MARKDOWN.escape(note) for note in (*group.notes, *group.fact_notes)]
         if group.verdicts:
             claims = [_verdict(group, verdict, MARKDOWN) for verdict in group.verdicts]
             align = ["left", "left", "left", "right", "right", "left"]
@@ -89,7 +98,7 @@ def markdown(grid: Grid) -> str:
 
 
 def latex(grid: Grid) -> str:
-    """Returns the table as a LaTeX float, and one more with the verdicts of all groups."""
+    """Returns the table as a LaTeX float, and others with what is known besides recall and with the verdicts of all groups."""
     headers = _headers(grid)
     body: list[str] = []
     for group in grid.groups:
@@ -103,6 +112,16 @@ def latex(grid: Grid) -> str:
     columns = "l" + "r" * (len(headers) - 2) + "l"
     name = LATEX.escape(grid.table.name)
     text = latex_float(rf"\caption{{{LATEX.escape(grid.table.caption)}}}\label{{tab:{name}}}", columns, headers, body, notes)
+    if grid.table.facts:
+        headers, body = _fact_headers(grid), []
+        for group in grid.groups:
+            body.append(r"\midrule")
+            if len(grid.groups) > 1:
+                body += [rf"\multicolumn{{{len(headers)}}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
+            body += [latex_row(_fact_line(line, grid, LATEX)) for line in group.facts]
+        caption = rf"\caption{{Speed and cost of what {title(grid.table.name)} compares.}}\label{{tab:{name}-cost}}"
+        notes = [note for group in grid.groups for note in group.fact_notes]
+        text += "\n" + latex_float(caption, "l" + "r" * (len(headers) - 1), headers, body, notes)
     if any(group.verdicts for group in grid.groups):
         claims: list[str] = []
         for group in grid.groups:
@@ -116,7 +135,7 @@ def latex(grid: Grid) -> str:
 
 
 def csv(grid: Grid) -> str:
-    """Returns one line for each cell: its address, state and numbers in percent."""
+    """Returns one line for each cell: its address, state and numbers, those of metrics in percent."""
     stream = io.StringIO()
     writer = csv_format.writer(stream, lineterminator="\n")
     writer.writerow(CSV_HEADERS)
@@ -129,6 +148,12 @@ def csv(grid: Grid) -> str:
                     + ["" if number is None else f"{number:.4f}" for number in (*numbers, cell.spread)]
                     + ["" if cell.reported is None else _reported(cell.reported), cell.closeness or "", int(cell.bold), int(cell.star)]
                 )
+        for known in group.facts:
+            address = [group.dataset, known.key, known.label, known.row.kind, ""]
+            for fact, told in zip(grid.table.facts, known.cells, strict=True):
+                if told.state != "blank":
+                    value = f"{told.value:.6g}" if isinstance(told.value, float) else told.value
+                    writer.writerow([*address, fact.key, told.state, value, "", "", "", told.reported, "", 0, 0])
     return stream.getvalue()
 
 
@@ -175,6 +200,25 @@ def _line(line: Line, style: Style) -> list[str]:
     label = style.escape(line.row.label) if line.row.kind == "compared" else style.reference(line.row.label)
     cells = [text for cell in line.cells for text in (_cell(cell, style), _beside(cell, style))]
     return [label, *cells, style.escape(line.exposure)]
+
+
+def _fact_headers(grid: Grid) -> list[str]:
+    """A column of the paper's beside each fact of which it says something."""
+    told = [(fact.label, f"paper {fact.label}")[: 1 + _paper(grid, place)] for place, fact in enumerate(grid.table.facts)]
+    return ["Method", *[text for texts in told for text in texts]]
+
+
+def _fact_line(line: FactLine, grid: Grid, style: Style) -> list[str]:
+    texts = [style.escape(line.label) if line.row.kind == "compared" else style.reference(line.label)]
+    for place, cell in enumerate(line.cells):
+        texts.append("missing" if cell.state == "missing" else style.escape(cell.text))
+        texts += [style.escape(cell.reported)] * _paper(grid, place)
+    return texts
+
+
+def _paper(grid: Grid, place: int) -> bool:
+    """Says whether the paper says something of a fact, of any row."""
+    return any(line.cells[place].reported for group in grid.groups for line in group.facts)
 
 
 def _cell(cell: Cell, style: Style) -> str:

@@ -30,14 +30,17 @@ def render(from_committed: bool, results: Path | None) -> None:
 
 def tables(results: Path) -> Iterator[str]:
     from benchmarks import campaign
+    from benchmarks.facts import speed_of
     from benchmarks.grid import build_grid
     from benchmarks.tables import TABLES, table
 
     for name in TABLES:
         for path in sorted(results.glob(f"*/{name}.md")):
-            datasets, _, protocol = path.parent.name.partition("@")
-            summaries = campaign.committed(results, datasets.split("+"), protocol or campaign.DEFAULT_PROTOCOL)
-            campaign.write_grid(build_grid(table(name), datasets.split("+"), summaries), campaign.writable(path.parent))
+            names, _, protocol = path.parent.name.partition("@")
+            datasets = names.split("+")
+            summaries = campaign.committed(results, datasets, protocol or campaign.DEFAULT_PROTOCOL)
+            grid = build_grid(table(name), datasets, summaries, speed=speed_of(table(name), datasets, results))
+            campaign.write_grid(grid, campaign.writable(path.parent))
             yield f"{path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries"
 
 
@@ -52,10 +55,11 @@ def protocols(results: Path) -> Iterator[str]:
 
 def records(results: Path) -> Iterator[str]:
     """What is computed from one record of measurements each."""
-    from benchmarks import campaign, codes_report, decoding_report, figure5, search_error
+    from benchmarks import campaign, codes_report, decoding_report, efficiency_report, figure5, search_error
 
     for pattern, writer in (
         ("decoding/*.json", decoding_report.write),
+        ("*/efficiency*.json", efficiency_report.write),
         ("*/search-error-*.json", search_error.write),
         ("*/codes*.json", codes_report.write),
         # the pictures of Figure 5 are the data set's, and not committed apart from the figure

@@ -20,12 +20,23 @@ class Column:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fact:
+    """A column of what is no metric of a ranking, in a table of its own below those that are. `key`: one of `benchmarks.facts.FACTS`."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """A method with overrides. `key` addresses it everywhere.
 
     A `compared` row competes for bold type and the star; a `reference` row stands below a rule, as context. A row that only some data
     sets can have (`only`: one's name, of which the cut to five captions is a part; a family's with `*`), or all but some (`unless`), is
     left out elsewhere. A row of the same key in another table is the same cell.
+
+    `series` names what was timed of the row where a table shows speed, and how each serves it: {series of `benchmarks.efficiency`: how}.
+    The first is the row's own, others get lines of their own below it.
     """
 
     key: str
@@ -36,6 +47,7 @@ class Row:
     kind: Literal["compared", "reference"] = "compared"
     only: str = "*"
     unless: str = ""
+    series: Mapping[str, str] = field(default_factory=dict)
 
     def applies_to(self, dataset: str) -> bool:
         name = dataset.removesuffix(FIVE)
@@ -60,6 +72,8 @@ class Table:
 
     Args:
         reported: the paper's numbers, {paper's data set: {row key: one value per column, None where the paper prints none}}.
+        facts: columns besides, which only some tables have.
+        reported_facts: the paper's, {paper's data set: {row key: {fact key: value}}}.
         reported_of: the data sets on which those numbers were measured, and so can be measured again; on others they are context.
     """
 
@@ -70,6 +84,8 @@ class Table:
     reported: Mapping[str, Mapping[str, Sequence[float | None]]]
     reported_of: Sequence[str] = tuple(PAPERS)
     claims: Sequence[Claim] = ()
+    facts: Sequence[Fact] = ()
+    reported_facts: Mapping[str, Mapping[str, Mapping[str, float | str]]] = field(default_factory=dict)
 
     def reports(self, dataset: str) -> bool:
         return dataset.removesuffix(FIVE) in self.reported_of

@@ -1,0 +1,169 @@
+"""Figure 4: queries per second against the size of the gallery, on log axes, each line named at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.efficiency import BATCHES
+from benchmarks.efficiency_report import chosen
+
+LOOKS = {
+    # series: (colour of seaborn's colourblind palette, mark, dashes); one paradigm, one colour
+    "clip-paper": (0, "v", (1, 1)),
+    "clip-matrix": (0, "s", ()),
+    "clip-flat": (0, "o", (4, 1.5)),
+    "clip-hnsw": (0, "^", (6, 1.5, 1, 1.5)),
+    "clip-ivfpq": (0, "D", (2, 2)),
+    "avg-beam10": (3, "p", ()),
+    "avg-beam20": (3, "h", (4, 1.5)),
+    "avg-beam40": (3, "d", (6, 1.5, 1, 1.5)),
+    "avg-clip": (4, "P", (2, 2)),
+    "grace-structured": (1, "X", ()),
+    "clip-blip": (7, "<", (4, 1.5)),
+    "blip-rerank": (7, ">", (2, 2)),
+    "blip-pairs": (7, "*", (1, 1)),
+}
+Series = tuple[str, Mapping[int, Mapping[str, Any]]]
+"""The key of a series, and its points by number of images."""
+NAMES = {
+    "clip-paper": "CLIP, paper's way",
+    "clip-matrix": "CLIP, matrix product",
+    "clip-flat": "CLIP, FAISS flat",
+    "clip-hnsw": "CLIP, HNSW",
+    "clip-ivfpq": "CLIP, IVF-PQ",
+    "avg-beam10": "AVG, beam 10",
+    "avg-beam20": "AVG, beam 20",
+    "avg-beam40": "AVG, beam 40",
+    "avg-clip": "AVG 40, then CLIP",
+    "grace-structured": "GRACE, beam 10",
+    "clip-blip": "CLIP, then BLIP on 128",
+    "blip-rerank": "BLIP on 128",
+    "blip-pairs": "BLIP, every pair",
+}
+COMPARED = ("clip-hnsw", "clip-ivfpq", "avg-beam10", "avg-beam40", "grace-structured")
+"""Of which random and clustered galleries are drawn in one panel."""
+GAP = 0.052
+"""Least distance of two names, in heights of a panel."""
+
+
+def draw(stored: Mapping[str, Any], folder: Path, name: str) -> None:
+    """Draws whole queries one at a time and in batches, search alone, and what clusters change; PNG and PDF."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    one, many = (chosen(stored, "random", batch) for batch in BATCHES)
+    clustered = chosen(stored, "clustered", 1)
+    sns.set_theme(style="ticks", context="paper", rc={"pdf.fonttype": 42})
+    figure, grid = plt.subplots(2, 2, figsize=(14, 9.6))
+    figure.subplots_adjust(left=0.055, right=0.855, top=0.96, bottom=0.055, hspace=0.22, wspace=0.58)
+    panels = list(grid.flat)
+    _lines(panels[0], {NAMES[key]: (key, points) for key, points in one.items()}, "queries_per_second")
+    panels[0].set(title="Text encoding and search, one query at a time", ylabel="queries per second")
+    _lines(panels[1], {NAMES[key]: (key, points) for key, points in many.items()}, "queries_per_second")
+    panels[1].set(title=f"Text encoding and search, {BATCHES[1]} queries at once", ylabel="queries per second")
+    timed = {key: points for key, points in one.items() if not next(iter(points.values()))["extrapolated"]}
+    _lines(panels[2], {NAMES[key]: (key, points) for key, points in timed.items()}, "search_ms", band="search_p95_ms")
+    panels[2].set(title="Search alone, one query: median, and bars up to the 95th percentile", ylabel="milliseconds")
+    if timed:
+        encoding = float(np.median([point["encode_ms"] for points in timed.values() for point in points.values()]))
+        panels[2].axhline(encoding, color="0.35", linewidth=0.8)
+        panels[2].annotate(
+            f"text encoding: {encoding:.3g} ms", (0.01, encoding), xycoords=("axes fraction", "data"), xytext=(0, 3),
+            textcoords="offset points", fontsize=8, color="0.2",
+        )  # fmt: skip
+    compared = [key for key in COMPARED if key in clustered and key in one]
+    both = {NAMES[key]: (key, one[key]) for key in compared}
+    both |= {f"{NAMES[key]}, clustered": (key, clustered[key]) for key in compared}
+    _lines(panels[3], both, "queries_per_second", pale={NAMES[key] for key in compared})
+    panels[3].set(title="Random galleries (pale) and clustered ones, one query at a time", ylabel="queries per second")
+    for panel in panels:
+        panel.title.set(fontsize=10.5, ha="left", x=0)
+        panel.grid(True, which="major", linewidth=0.4, alpha=0.5)
+        sns.despine(ax=panel)
+    for ending in ("png", "pdf"):
+        # without dates, so that the same measurements give the same bytes
+        figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
+    plt.close(figure)
+
+
+def _lines(panel: Any, series: Mapping[str, Series], value: str, band: str = "", pale: Collection[str] = ()) -> None:
+    """Draws a line of each series, {its name: (its key, its points)}, and names it at its end."""
+    import seaborn as sns
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+    palette = sns.color_palette("colorblind")
+    ends = {}
+    for name, (key, points) in series.items():
+        shade, mark, dashes = LOOKS[key]
+        xs, ys = list(points), [point[value] for point in points.values()]
+        hollow = next(iter(points.values()))["extrapolated"] or name in pale
+        look = {"color": palette[shade], "marker": mark, "markersize": 5.5, "linewidth": 1.4, "alpha": 0.5 if name in pale else 1.0}
+        panel.plot(xs, ys, dashes=dashes or (None, None), markerfacecolor="white" if hollow else palette[shade], **look)
+        if band:
+            raised = [(x, y, points[x][band] - y) for x, y in zip(xs, ys, strict=True) if points[x][band] is not None]
+            if raised:
+                at, low, up = zip(*raised, strict=True)
+                panel.errorbar(
+                    at,
+                    low,
+                    yerr=[[0] * len(up), [max(0.0, each) for each in up]],
+                    fmt="none",
+                    ecolor=palette[shade],
+                    elinewidth=0.8,
+                    capsize=2,
+                )
+        ends[name] = (xs[-1], ys[-1], palette[shade])
+    panel.set(xscale="log", yscale="log", xlabel="images in the gallery")
+    sizes = sorted({images for _, points in series.values() for images in points})
+    panel.xaxis.set_major_locator(FixedLocator(sizes))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda images, _: _short(images)))
+    low, high = panel.get_ylim()
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,), numticks=20))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))
+    _name(panel, ends)
+
+
+def _name(panel: Any, ends: Mapping[str, tuple[float, float, Any]]) -> None:
+    """Writes each line's name right of the panel, as near to the height of its end as the others leave room, with a thin line to it."""
+    panel.autoscale_view()
+    to_axes = panel.transData + panel.transAxes.inverted()
+    at = {name: to_axes.transform((x, y)) for name, (x, y, _) in ends.items()}
+    heights = apart({name: float(y) for name, (_, y) in at.items()}, GAP)
+    for name, (x, y) in at.items():
+        colour = ends[name][2]
+        panel.annotate(
+            name, (x, y), xycoords="axes fraction", xytext=(1.06, heights[name]), textcoords="axes fraction", fontsize=8.5, va="center",
+            color="0.1", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 5, "alpha": 0.8, "relpos": (0, 0.5)},
+        )  # fmt: skip
+
+
+def apart(heights: Mapping[str, float], gap: float) -> dict[str, float]:
+    """Returns heights in the same order, each at least `gap` from the next and between 0 and 1 while there is room, together as near to
+    the given ones as can be.
+
+    Names that crowd form a block that stands about the mean of its own heights (the pool-adjacent-violators algorithm).
+    """
+    order = sorted(heights, key=lambda name: heights[name])
+    # without the gaps that must lie below each, the order is all that is asked
+    blocks: list[list[float]] = []
+    for place, name in enumerate(order):
+        blocks.append([heights[name] - place * gap])
+        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
+            blocks[-2:] = [blocks[-2] + blocks[-1]]
+    level = [float(np.mean(block)) for block in blocks for _ in block]
+    room = max(1 - (len(order) - 1) * gap, 0.0)
+    return {name: min(max(height, 0.0), room) + place * gap for place, (name, height) in enumerate(zip(order, level, strict=True))}
+
+
+def _short(images: float) -> str:
+    return f"{images / 1e6:g} M" if images >= 1e6 else f"{images / 1e3:g} k" if images >= 1e3 else f"{images:g}"

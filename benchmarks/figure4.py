@@ -1,0 +1,115 @@
+"""The command that measures how fast each paradigm answers, and draws Figure 4. Imports are inside functions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
+from benchmarks.options import chosen_datasets, data_options, names, results_option, store_option, tiny_option
+from benchmarks.stages import Store
+
+
+def sizes_of(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
+    try:
+        found = tuple(sorted({int(float(each)) for each in value.split(",")})) if value else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: give numbers of images, comma-separated, e.g. 1000,300000") from None
+    if found and found[0] < 1:
+        raise click.BadParameter("a gallery has at least one image")
+    return found
+
+
+@click.command()
+@data_options
+@click.option("--sizes", callback=sizes_of, help="Images, comma-separated.  [default: 1000 to 1000000 in seven steps]")
+@click.option("--series", callback=names, help=f"What to time, comma-separated: of {', '.join(SERIES)}.  [default: all]")
+@click.option("--rounds", type=click.IntRange(min=1), default=30, show_default=True, help="Rounds in which all take turns, at most.")
+@click.option("--seconds", type=click.FloatRange(min=0), default=0.7, show_default=True, help="For each that is slow.")
+@click.option("--hnsw-to", type=click.IntRange(min=1), default=300_000, show_default=True, help="Largest gallery that HNSW builds.")
+@click.option("--pairs", type=click.IntRange(min=1), default=16, show_default=True, help="Pairs that BLIP is timed with at once.")
+@click.option("--full-size", is_flag=True, help="T5-base, ViT-L/14-336 and BLIP-base with random weights in place of trained models.")
+@tiny_option
+@results_option
+@store_option
+def figure4(
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, sizes: tuple[int, ...], series: tuple[str, ...], rounds: int,
+    seconds: float, hnsw_to: int, pairs: int, full_size: bool, tiny: bool, results: Path | None, store: Path,
+) -> None:  # fmt: skip
+    """Time every paradigm against the size of the gallery, and draw Figure 4."""
+    from benchmarks import campaign, efficiency_report
+    from methods.registry import nearest
+
+    chosen = chosen_datasets(datasets, tiny, data_root, five_captions)
+    if len(chosen) != 1:
+        raise ValueError("figure4 serves the models of one data set: name it with --dataset")
+    for name in series:
+        if name not in SERIES:
+            raise ValueError(f"unknown series {name!r}: {nearest(name, list(SERIES))}")
+    part = bool(sizes or series) or (tiny and datasets)
+    kept = results or (None if part else Path("results"))
+    folder = campaign.writable(kept / chosen[0]) if kept else None
+    settings: dict[str, Any] = {
+        "dataset": chosen[0],
+        "sizes": list(sizes or (TINY_SIZES if tiny else SIZES)),
+        "series": list(series or SERIES),
+        "rounds": rounds,
+        "seconds": min(seconds, 0.02) if tiny else seconds,
+        "hnsw_to": hnsw_to,
+        "pairs": pairs,
+        "full_size": full_size,
+        "tiny": tiny,
+    }
+    given = {"--dataset": ",".join(datasets), "--sizes": ",".join(map(str, sizes)), "--series": ",".join(series)}
+    flags = [name for name, on in (("--full-size", full_size), ("--tiny", tiny)) if on]
+    numbers = [f"--rounds {rounds}", f"--seconds {seconds:g}", f"--hnsw-to {hnsw_to}", f"--pairs {pairs}"]
+    command = " ".join(
+        ["python -m benchmarks.run figure4", *(f"{name} {value}" for name, value in given.items() if value), *numbers, *flags]
+    )
+    stored = {"format": 1, **_timed(settings, Store(store)), "command": command}
+    click.echo("\n" + efficiency_report.markdown(stored))
+    if folder is None:
+        click.echo("written: nowhere: a part, or other data (see --results)")
+        return
+    efficiency_report.keep(stored, folder)
+    name = efficiency_report.write(stored, folder)
+    click.echo(f"written: {folder}/{name}.md .csv .png .pdf")
+
+
+def _timed(settings: Mapping[str, Any], stages: Store) -> dict[str, Any]:
+    import torch
+
+    from benchmarks import efficiency
+    from benchmarks.environment import environment
+    from benchmarks.served import captions, cross_encoder, trained
+
+    tiny, series = settings["tiny"], settings["series"]
+    queries = captions(settings["dataset"], stages)
+    if settings["full_size"]:
+        from methods import full_size
+
+        models = full_size.models(tiny)
+    else:
+        models = trained(settings["dataset"], tiny, stages)
+    timed: Sequence[str] = [name for name in series if name not in PAIRED]
+    wanted_pairs = [name for name in series if name in PAIRED]
+    if wanted_pairs and "clip-matrix" not in timed:
+        timed = [*timed, "clip-matrix"]  # of which a shortlist's time is taken
+    how = {name: settings[name] for name in ("rounds", "seconds", "hnsw_to")}
+    points = efficiency.measured(models, queries, settings["sizes"], timed, **how, say=click.echo)
+    blip: dict[str, Any] = {}
+    if wanted_pairs:
+        pairs, told = cross_encoder(settings["dataset"], tiny, stages, trained=not settings["full_size"])
+        taken = efficiency.pair_seconds(pairs, queries, settings["pairs"], 5, click.echo)
+        blip = {"model": told, "pairs": settings["pairs"], "pairs_per_second": 1 / taken["pair"], "caption_ms": 1000 * taken["caption"]}
+        points += efficiency.paired(points, taken, pairs.picture_bytes, wanted_pairs)
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu}
+    return {"settings": json.loads(json.dumps(settings)), "machine": machine, "blip": blip, "points": points}
+
+
+COMMANDS = (figure4,)

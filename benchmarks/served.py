@@ -1,0 +1,67 @@
+"""What of a store is served to be timed: the trained models of Table 1's rows and a data set's captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.campaign import DEFAULT_PROTOCOL, chosen, plan_cells
+from benchmarks.cells import CellPlan, fitted
+from benchmarks.datasets import data_stage
+from benchmarks.spec import RECALL, Row, Table
+from benchmarks.stages import Store
+from benchmarks.tables.table1 import TABLE1
+from methods.archive import mapped
+from methods.data import Dataset
+
+if TYPE_CHECKING:
+    from methods.serving import Models, Pairs
+
+QUERIES = 256
+ROWS = ("clip", "avg", "grace-structured")
+
+
+def captions(dataset: str, store: Store) -> Sequence[str]:
+    """Returns captions of a data set's test split, in an order that takes them from everywhere."""
+    found = Dataset(store.run(data_stage(dataset))).split("test").captions
+    return found[:: max(1, len(found) // QUERIES)][:QUERIES]
+
+
+def trained(dataset: str, tiny: bool, store: Store) -> Models:
+    """Returns the models of a data set, of Table 1's first seed; what is missing of their stages is made."""
+    from methods.serving import Models, real_vectors
+
+    plans = plan_cells(chosen(TABLE1, ROWS), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
+    retrievers = {plan.row.key: _indexed(plan, store) for plan in plans}
+    clip, avg, grace = (retrievers[key] for key in ROWS)
+    return Models(clip.encode, real_vectors(clip.index()), avg, avg.index()["codes_XL"], grace)
+
+
+def cross_encoder(dataset: str, tiny: bool, store: Store, trained: bool) -> tuple[Pairs, str]:
+    """Returns BLIP before some pictures, and which it is: the data set's own where the store has it, else BLIP's shape with random
+    weights."""
+    from methods.serving import Pairs
+
+    if trained and (plan := _finished("blip", dataset, tiny, store)):
+        retriever = _indexed(plan, store)
+        return Pairs.of_index(retriever.matcher, retriever.index()["states_UPH"]), "the data set's own"
+    from methods import full_size
+
+    return full_size.blip(tiny), "a tiny shape with random weights" if tiny else "BLIP-base's shape with random weights"
+
+
+def _finished(method: str, dataset: str, tiny: bool, store: Store) -> CellPlan | None:
+    """Returns the cell of a method with its own settings, if all of it is in the store."""
+    table = Table(name=method, caption="", columns=RECALL, rows=(Row(key=method, label=method, method=method),), reported={})
+    try:
+        (plan,) = plan_cells(table, [dataset], DEFAULT_PROTOCOL, tiny=tiny)
+    except ValueError:
+        return None  # it names no model
+    return plan if store.done(plan.ranking.inputs["index"]) else None
+
+
+def _indexed(plan: CellPlan, store: Store) -> Any:
+    inputs = {name: store.run(stage) for name, stage in plan.ranking.inputs.items()}
+    retriever = fitted(plan.ranking.config, inputs)
+    retriever.use_index(mapped(inputs["index"] / "index.npz"))
+    return retriever

@@ -1,0 +1,180 @@
+"""What is made of the seconds, the figure's names, and the command from end to end."""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import efficiency_report
+from benchmarks.efficiency import SERIES, Answers, measured, paired
+from benchmarks.efficiency_figure import LOOKS, NAMES, apart
+from benchmarks.run import cli, main
+from methods.serving import Way, shared
+
+QUERIES = ("a cat", "two dogs", "a red hat")
+
+
+class Slow:
+    """Models of two ways, one much slower than the other."""
+
+    asked: list
+
+    def __init__(self):
+        self.asked = []
+
+    def ways(self, images, gallery, wanted, probe):
+        def encode(texts):
+            self.asked.append(list(texts))
+            return texts
+
+        for name, seconds in (("clip-paper", 0.03), ("avg-beam10", 0.000002 * images)):
+            if wanted(name):
+                yield name, Way(encode, lambda encoded, seconds=seconds: time.sleep(seconds), 8 * images)
+
+
+def test_every_way_has_its_points_and_what_reads_everything_only_where_it_matters():
+    points = measured(
+        Slow(), QUERIES, [100, 1000], ["clip-paper", "avg-beam10"], rounds=25, seconds=0.1, hnsw_to=1, say=lambda text: None
+    )  # fmt: skip
+    at = {(p["series"], p["gallery"], p["images"], p["batch"]): p for p in points}
+    # one query at a time only, and its time does not depend on clusters
+    assert {key[1:] for key in at if key[0] == "clip-paper"} == {("random", 100, 1), ("random", 1000, 1)}
+    assert len([key for key in at if key[0] == "avg-beam10"]) == 2 * 2 + 2
+    slow, quick = at["clip-paper", "random", 1000, 1], at["avg-beam10", "random", 100, 1]
+    assert slow["rounds"] == 3 and slow["search_p95_ms"] is None and slow["search_ms"] >= 30
+    assert quick["rounds"] == 25 and quick["search_p95_ms"] >= quick["search_ms"] >= 0.2
+    assert quick["queries_per_second"] == pytest.approx(1000 / quick["both_ms"])
+    assert quick["both_ms"] >= quick["search_ms"] > quick["encode_ms"] and quick["index_bytes"] == 800
+    batched = at["avg-beam10", "random", 1000, 32]
+    assert batched["queries_per_second"] == pytest.approx(1000 / batched["both_ms"]) and batched["search_ms"] >= 2 / 32
+
+
+def test_queries_come_by_turns():
+    models = Slow()
+    ((_, way),) = models.ways(1, "random", lambda name: name == "avg-beam10", ())
+    answers = Answers(way, QUERIES, 2)
+    for _ in range(3):
+        answers()
+    assert models.asked == [["a cat", "two dogs"], ["a red hat", "a cat"], ["two dogs", "a red hat"]]
+    assert len(answers.encoding) == 3
+    assert len(Answers(way, QUERIES, 32)._queries) == 32
+
+
+def test_pairs_are_added_up_by_hand():
+    point = {"series": "clip-matrix", "gallery": "random", "batch": 1, "images": 1000, "encode_ms": 5.0, "search_ms": 2.0}
+    points = paired([{**point, "index_bytes": 100}], {"pair": 0.004, "caption": 0.006}, 50, list(SERIES))
+    found = {p["series"]: p for p in points}
+    assert all(p["extrapolated"] for p in points)
+    assert found["blip-pairs"]["queries_per_second"] == pytest.approx(1 / 4.0), "a thousand pairs of 4 ms"
+    assert found["blip-rerank"]["both_ms"] == pytest.approx(6 + 2 + 128 * 4)
+    assert found["clip-blip"]["both_ms"] == pytest.approx(5 + 2 + 128 * 4)
+    assert found["clip-blip"]["index_bytes"] == 50_100 and found["blip-pairs"]["index_bytes"] == 50_000
+    (few,) = paired([{**point, "images": 10, "index_bytes": 1}], {"pair": 0.004, "caption": 0.006}, 50, ["blip-rerank"])
+    assert few["search_ms"] == pytest.approx(2 + 10 * 4), "no more pairs than pictures"
+
+
+def test_what_an_inexact_search_misses():
+    assert shared(np.array([[1, 2], [5, -1]]), np.array([[2, 1], [5, 6]])) == 0.75
+
+
+def test_names_keep_apart_and_near_their_lines():
+    assert apart({"a": 0.1, "b": 0.9}, 0.05) == {"a": 0.1, "b": 0.9}
+    crowd = apart({"a": 0.5, "b": 0.5, "c": 0.5}, 0.1)
+    assert crowd == pytest.approx({"a": 0.4, "b": 0.5, "c": 0.6})
+    top = apart(dict.fromkeys("abc", 1.0) | {"low": 0.98}, 0.1)
+    assert max(top.values()) == pytest.approx(1.0) and min(np.diff(sorted(top.values()))) >= 0.1 - 1e-9
+    assert min(top, key=lambda name: top[name]) == "low"
+
+
+def test_every_series_can_be_told_in_grey():
+    assert set(LOOKS) == set(NAMES) == set(SERIES)
+    assert len({(mark, dashes) for _, mark, dashes in LOOKS.values()}) == len(LOOKS)
+
+
+def stored() -> dict:
+    points = [
+        {"series": name, "gallery": gallery, "images": images, "batch": batch, "rounds": 30, "queries_per_second": 1e6 / images,
+         "encode_ms": 1.0, "encode_p95_ms": 1.5, "search_ms": images / 1000 - 1 + 0.5, "search_p95_ms": None, "both_ms": images / 1000,
+         "both_p95_ms": None, "extrapolated": False, "index_bytes": 1000 * images, "of_the_ten": 0.5 if name == "clip-hnsw" else None}
+        for name in ("clip-hnsw", "avg-beam40")
+        for gallery in ("random", "clustered")
+        for images in (1000, 300_000)
+        for batch in (1, 32)
+    ]  # fmt: skip
+    settings = {"dataset": "ten", "full_size": False, "tiny": False}
+    machine = {"gpu": "", "threads": 2, "hardware": {"cpu": "Some CPU"}}
+    return {"format": 1, "settings": settings, "machine": machine, "blip": {}, "points": points, "command": "python -m this"}
+
+
+def test_the_report_says_what_was_measured(tmp_path):
+    text = efficiency_report.markdown(stored())
+    assert "on 2 threads of Some CPU" in text and "Measured by `python -m this`" in text and "BLIP" not in text
+    lines = [[part.strip() for part in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
+    assert ["AVG, beam 40", "1,000", "3.33"] in lines
+    assert ["CLIP, FAISS HNSW", "1 (1.5)", "300", "300", "300", "50 %"] in lines
+    rows = list(csv_format.DictReader(io.StringIO(efficiency_report.csv(stored()))))
+    assert len(rows) == 16 and rows[0]["queries_per_second"] == "1000" and rows[0]["search_p95_ms"] == ""
+
+
+def test_a_committed_record_is_rendered_to_the_same_bytes(tmp_path):
+    folder = tmp_path / "ten"
+    folder.mkdir()
+    efficiency_report.keep(stored(), folder)
+    contents = []
+    for _ in range(2):
+        done = CliRunner().invoke(cli, ["render", "--from-committed", "--results", str(tmp_path)])
+        assert done.exit_code == 0, done.output
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert set(contents[0]) == {"efficiency.json", "figure4.md", "figure4.csv", "figure4.png", "figure4.pdf"}
+    assert contents[0] == contents[1]
+    (folder / "efficiency.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged"):
+        efficiency_report.read(folder / "efficiency.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--series", "avg-beam11"], "unknown series 'avg-beam11': did you mean avg-beam10?"),
+        (["--sizes", "many"], "give numbers of images"),
+        (["--sizes", "0"], "at least one image"),
+        (["--dataset", "openmoji-scenes,openmoji-scenes-5k"], "figure4 serves the models of one data set"),
+    ],
+)
+def test_what_cannot_be_is_named(options, message, capsys):
+    assert main(["figure4", *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("full_size", "series"),
+    [
+        (True, tuple(SERIES)),
+        (False, ("clip-paper", "clip-matrix", "clip-hnsw", "avg-beam20", "grace-structured", "avg-clip", "blip-pairs")),
+    ],
+)
+def test_the_command_writes_record_and_figure(full_size, series, tmp_path, capsys):
+    options = ["--tiny", "--sizes", "100", "--rounds", "1", "--pairs", "2", "--results", str(tmp_path), "--store", str(tmp_path / "store")]
+    assert main(["figure4", *options, "--series", ",".join(series), *(["--full-size"] if full_size else [])]) == 0
+    ending = "-full-size" if full_size else ""
+    folder: Path = tmp_path / "openmoji-scenes-tiny"
+    assert {path.name for path in folder.iterdir()} == {
+        f"efficiency{ending}.json", *(f"figure4{ending}.{form}" for form in ("md", "csv", "png", "pdf")),
+    }  # fmt: skip
+    found = json.loads((folder / f"efficiency{ending}.json").read_text())
+    assert {point["series"] for point in found["points"]} == set(series)
+    of_one = {(p["gallery"], p["batch"]) for p in found["points"] if p["series"] == "avg-beam20"}
+    assert of_one == {("random", 1), ("random", 32), ("clustered", 1)}
+    assert all(p["queries_per_second"] > 0 and p["index_bytes"] > 0 for p in found["points"])
+    assert found["blip"]["pairs"] == 2
+    exact = [p["of_the_ten"] for p in found["points"] if p["series"] == "clip-hnsw"]
+    assert min(exact) > 0.9, "of a hundred images a graph misses next to nothing"
+    assert ("with random weights" in capsys.readouterr().out.split("\n**Figure 4.**")[1].split("BLIP")[0]) == full_size
