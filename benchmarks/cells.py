@@ -20,14 +20,14 @@ from benchmarks.spec import Column, Row
 from methods.archive import mapped
 from methods.data import Dataset, Exposure
 from methods.needs import Need
-from methods.registry import create, method_class, nearest
+from methods.registry import create, nearest
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 from methods.stage import Stage
 
 SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a row of tables, but no retriever
 BATCH = 128
 SHORTLIST = {"flickr30k": 128, "mscoco-5k": 256}  # BLIP's k_test (salesforce/BLIP, configs/retrieval_*.yaml)
-FITTED = ("encoder", "tokenizer", "codes", "language-model", "generator")  # whose reports say how fitting went
+FITTED = ("encoder", "tokenizer", "codes", "language-model", "generator", "blip")  # whose reports say how fitting went
 SPLITS = ("train", "val", "test")
 WARM_UP = 8  # queries before the clock runs: lazy initialisation is no cost of a query
 
@@ -52,7 +52,7 @@ class CellPlan:
 
 def seeded(row: Row) -> bool:
     """Says whether a row's method draws anything at random; the cells of one that does not are the same for every seed."""
-    return row.method != SCENE_FACTS and "seed" in method_class(row.method)[0].Config.model_fields
+    return row.method != SCENE_FACTS and "seed" in create(row.method, row.settings).config.meaning()
 
 
 def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: str = "test", k: int = 10) -> CellPlan:
@@ -187,6 +187,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         **_selection(behind),
         "precision": report.get("precision", "float64"),
         "generator": next((stage["report"].get("model") for label, stage in behind.items() if label == "generator"), None),
+        **({"blip": behind["blip"]["report"]["model"]} if "blip" in behind else {}),
         "images": len(split.image_ids_N),
         "queries": len(split.captions),
         "metrics": metrics_of(found, columns, rng, rule),

@@ -20,6 +20,7 @@ USE = {
     "model": "preparation",
     "states": "preparation",
     "features": "preparation",
+    "maps": "preparation",
     "index": "indexing",
     "ranking": "evaluation",
 }

@@ -195,6 +195,7 @@ def protocol_line(summaries: Sequence[Mapping[str, Any]], labels: Mapping[str, s
         "seed": each(lambda summary: summary["seed"]),
         "precision": each(lambda summary: summary["precision"]),
         "generator": each(lambda summary: summary.get("generator")),
+        "BLIP": each(lambda summary: summary.get("blip")),
     }
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     return f"{first['dataset']}, {first['split']} split ({first['images']:,} images, {first['queries']:,} queries): {told}."

@@ -160,8 +160,9 @@ def csv(grid: Grid) -> str:
 def laid_out(grid: Grid, style: Style) -> dict[str, Any]:
     """Returns the parts of a table for what lays it out by itself: headings and notes as plain text, cells in a format.
 
-    {"title", "caption", "headers", "notes", "verdict_headers",
-     "groups": [{"dataset", "notes", "verdicts": [cells], "lines": [{"kind", "cells", "percent": {place of a cell: its number}}]}]}
+    {"title", "caption", "headers", "fact_headers", "notes", "verdict_headers",
+     "groups": [{"dataset", "notes", "facts": [cells], "verdicts": [cells],
+                 "lines": [{"kind", "cells", "percent": {place of a cell: its number}}]}]}
     """
 
     def line(of: Line) -> dict[str, Any]:
@@ -173,12 +174,14 @@ def laid_out(grid: Grid, style: Style) -> dict[str, Any]:
         "title": title(grid.table.name),
         "caption": grid.table.caption,
         "headers": _headers(grid),
+        "fact_headers": _fact_headers(grid) if grid.table.facts else [],
         "notes": grid.notes,
         "verdict_headers": VERDICT_HEADERS,
         "groups": [
             {
                 "dataset": group.dataset,
-                "notes": group.notes,
+                "notes": (*group.notes, *group.fact_notes),
+                "facts": [_fact_line(line, grid, style) for line in group.facts],
                 "verdicts": [_verdict(group, verdict, style) for verdict in group.verdicts],
                 "lines": [line(of) for of in group.lines],
             }

@@ -9,31 +9,47 @@ from typing import Any, Literal
 from pydantic import Field
 
 from avg.settings import Settings
+from methods.blip_settings import TrainingSettings
+from methods.cross_encoder import CrossEncoderRetriever
 from methods.data import Exposure
 from methods.lavis_list import LAVIS_MODELS
 from methods.needs import Need, identity, resolve
-from methods.rerank import RerankRetriever
 from methods.stage import Stage
 
 LAVIS_ENVIRONMENT = Need("environment", "lavis")
 NO_MODEL = (
-    "blip has no checkpoint: give one with --set blip.model=FOLDER_OR_ID, e.g. Salesforce/blip-itm-base-flickr "
-    "(`prefetch` with the same option downloads it), a folder in that format, a .pth file of BLIP's original code, or a name of LAVIS's, "
-    "e.g. blip_retrieval/flickr"
+    "blip.backend=lavis reads published checkpoints, not the BLIP that is trained here: name one with --set blip.model=MODEL/TYPE, "
+    "e.g. blip_retrieval/flickr (`prefetch` with the same option downloads it), or a checkpoint file of BLIP's original code"
 )
 
 
 class BLIPSettings(Settings):
-    """Which checkpoint, computed by which code, and how far the cross-encoder reads. Nothing is trained."""
+    """Which checkpoint, computed by which code, and how far the cross-encoder reads. A named model is taken as it is."""
 
-    model: str = Field("", description="hub id or folder in transformers' format, file of BLIP's original code, or LAVIS's MODEL/TYPE")
+    model: str = Field(
+        "",
+        description="hub id or folder in transformers' format, file of BLIP's original code, or LAVIS's MODEL/TYPE; "
+        "empty: a small BLIP, trained on the training split",
+    )
     backend: Literal["transformers", "lavis"] = Field("transformers", description="lavis: in the environment of `make lavis`")
     mode: Literal["itc", "rerank", "exhaustive"] = Field("rerank", description="vectors alone; cross-encoder on the shortlist or on all")
     precision: Literal["fast", "float32"] = Field("fast", description="of the towers; fast: bfloat16 where the hardware has it")
     enc_token: bool = Field(True, description="matched captions begin with [ENC], as in BLIP; transformers' own forward leaves [CLS]")
+    training: TrainingSettings = TrainingSettings()
+    seed: int = 0
+
+    def meaning(self) -> dict[str, Any]:
+        stated = super().meaning()
+        if self.model:  # nothing is trained, and nothing drawn
+            del stated["training"], stated["seed"]
+        return stated
+
+    @classmethod
+    def tiny(cls) -> dict[str, Any]:
+        return {"training": TrainingSettings.tiny()}
 
 
-class BLIP(RerankRetriever):
+class BLIP(CrossEncoderRetriever):
     """ITC similarity and ITM logit of one BLIP model, through transformers or through LAVIS."""
 
     Config = BLIPSettings
@@ -52,12 +68,18 @@ class BLIP(RerankRetriever):
         return model_need(self.config.model)
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
-        if not self.config.model:
+        config = self.config
+        if config.backend == "lavis" and not config.model:
             raise ValueError(NO_MODEL)
-        if self.config.backend == "lavis" and not self.config.enc_token:
+        if config.backend == "lavis" and not config.enc_token:
             raise ValueError("blip.enc_token=false is transformers' way of matching; LAVIS always writes [ENC]")
-        what = {**self.config.model_dump(include={"model", "backend"}), "identity": identity(self._need)}
-        return {"blip": Stage("blip", "methods.blip:prepare", what)}
+        if config.model:
+            what = {**config.model_dump(include={"model", "backend"}), "identity": identity(self._need)}
+            return {"blip": Stage("blip", "methods.blip:prepare", what)}
+        side = {"image_size": config.training.image_size}
+        maps = Stage("maps", "methods.blip_training:feature_maps", side, {"data": data})
+        settings = {**config.training.meaning(), "seed": config.seed}
+        return {"blip": Stage("blip", "methods.blip_training:train", settings, {"data": data, "maps": maps})}
 
     def _load_parts(self) -> None:
         if self.config.backend == "lavis":
@@ -81,7 +103,7 @@ def model_need(name: str) -> Need:
 
 
 def prepare(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Stage: the checkpoint as its backend reads it, whole and checked. A fine-tuning stage would take its place as the part `blip`."""
+    """Stage: a named checkpoint as its backend reads it, whole and checked."""
     from baselines.blip_checkpoint import save_for_lavis, save_for_transformers
 
     source = resolve(model_need(config["model"]))

@@ -38,6 +38,13 @@ class DenseRetriever(Retriever):
         scores_QN = encoded.astype(np.float32) @ self.vectors_ND.T
         return Ranking.from_rows([best_first(self.ids_N, scores_N, k) for scores_N in scores_QN], k)
 
+    def scores(self, encoded: np.ndarray, query: int, rows_K: np.ndarray) -> np.ndarray:
+        """Returns the scores of rows of the gallery for one of the encoded queries, (K,).
+
+        Summed row by row: in a product of a few rows equal vectors can differ in the last bit, by where they stand.
+        """
+        return (self.vectors_ND[rows_K] * encoded[query].astype(np.float32)).sum(1)
+
 
 def best_first(ids_N: np.ndarray, scores_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns ids, scores and tie groups of the k best images, as `Ranking.from_rows` takes them."""

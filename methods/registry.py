@@ -22,6 +22,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "blip": ("methods.blip:BLIP", {}),
     "blip-itc": ("methods.blip:BLIP", {"mode": "itc"}),
     "blip-exhaustive": ("methods.blip:BLIP", {"mode": "exhaustive"}),
+    "clip-blip": ("methods.composed:CLIPBLIP", {}),
+    "avg-clip": ("methods.composed:AVGCLIP", {}),
     "oracle": ("methods.reference:OracleRetriever", {}),
     "random": ("methods.reference:RandomRetriever", {}),
 }

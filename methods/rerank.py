@@ -1,136 +1,113 @@
-"""The one-tower machine: vectors choose a shortlist, a cross-encoder that reads caption and picture together orders it.
+"""Re-ranking: one method lists images, and a scorer orders those and no others.
 
-Q queries, N images, U different pictures among them, K pairs, P positions and H width of a picture's hidden states, D width of a vector.
+Q queries, N images, K images that a list reaches.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
-import weakref
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from methods.data import Gallery
-from methods.dense import best_first
-from methods.retriever import Ranking, Retriever, SearchKnobs
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-
-class Matcher(Protocol):
-    """What a re-ranker asks of a model: `baselines.blip.BLIP` and `baselines.lavis.client.LavisBLIP` answer."""
-
-    precision: str
-
-    def picture_batches(self, pictures: Iterable[Image], count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]: ...
-
-    def caption_vectors(self, captions: Sequence[str]) -> np.ndarray: ...
-
-    def use_states(self, states_UPH: np.ndarray) -> None: ...
-
-    def match_logits(self, caption: str, rows_K: np.ndarray) -> np.ndarray: ...
+from avg.settings import Settings
+from methods.data import Exposure, Gallery
+from methods.dense import DenseRetriever, best_first
+from methods.needs import Need
+from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
+from methods.stage import Stage
 
 
 class RerankRetriever(Retriever):
-    """Ranks by the inner product of vectors plus, for the images that it reaches, the cross-encoder's logit.
-
-    Images beyond the shortlist are left out of the ranking, as BLIP's own evaluation gives them -100: R@k for k above it means nothing.
-    What ties with the last of the shortlist is on it too. Copies of one picture are encoded and matched once, and so tied exactly.
-    """
-
-    paradigm = "one-tower"
-    matcher: Matcher
-    _remove: weakref.finalize | None = None
-
-    @abstractmethod
-    def _load_parts(self) -> None:
-        """Sets `matcher` and `precision`."""
+    """Ranks the images that `reached` lists by `scores`. Images beyond the list are left out; equal scores are a tie."""
 
     @property
     @abstractmethod
-    def mode(self) -> str:
-        """`itc` (vectors alone), `rerank`, or `exhaustive` (the cross-encoder reads every pair)."""
+    def ids_N(self) -> np.ndarray:
+        """Ids of the gallery, by row."""
 
-    @property
-    def shortlists(self) -> bool:
-        return self.mode == "rerank"
+    @abstractmethod
+    def reached(self, encoded: Any, k: int, knobs: SearchKnobs) -> Iterator[np.ndarray]:
+        """Yields for each query the rows of the gallery that are scored, rising, (K,)."""
 
-    def build(self, gallery: Gallery) -> None:
-        first: dict[bytes, int] = {}
-        picture_N: list[int] = []
-        vectors: list[np.ndarray] = []
-        states_NPH: np.ndarray | None = None
-        batches = self.matcher.picture_batches(_different(gallery.pictures, first, picture_N), len(gallery))
-        for vectors_BD, states_BPH in batches:
-            start = sum(len(before) for before in vectors)
-            vectors.append(vectors_BD)
-            if self.mode == "itc":
-                continue
-            if states_NPH is None:
-                states_NPH = self._room((len(gallery), *states_BPH.shape[1:]), states_BPH.dtype)
-            states_NPH[start : start + len(states_BPH)] = states_BPH
-        arrays = {"ids_N": gallery.image_ids_N, "picture_N": np.array(picture_N), "vectors_UD": np.concatenate(vectors)}
-        self.use_index(arrays if states_NPH is None else {**arrays, "states_UPH": states_NPH[: len(first)]})
+    @abstractmethod
+    def scores(self, encoded: Any, query: int, rows_K: np.ndarray) -> np.ndarray:
+        """Returns float32 scores of rows of the gallery for one of the encoded queries, (K,)."""
 
-    def index(self) -> dict[str, np.ndarray]:
-        return dict(self._arrays)
-
-    def use_index(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self._arrays = dict(arrays)
-        if self.mode != "itc":
-            self.matcher.use_states(arrays["states_UPH"])
-
-    def encode(self, queries: Sequence[str]) -> tuple[Sequence[str], np.ndarray]:
-        return queries, self.matcher.caption_vectors(queries)
-
-    def search(self, encoded: tuple[Sequence[str], np.ndarray], k: int, knobs: SearchKnobs) -> Ranking:
+    def search(self, encoded: Any, k: int, knobs: SearchKnobs) -> Ranking:
         from tqdm import tqdm
 
-        queries, vectors_QD = encoded
-        ids_N, picture_N = self._arrays["ids_N"], self._arrays["picture_N"]
-        sims_QU = vectors_QD @ self._arrays["vectors_UD"].T
-        rows = []
-        for query, sims_U in zip(tqdm(queries, desc="matching", unit="query", leave=False, disable=None), sims_QU, strict=True):
-            scores_N = sims_U[picture_N]
-            if self.mode == "itc":
-                rows.append(best_first(ids_N, scores_N, k))
-                continue
-            if self.mode == "rerank" and knobs.shortlist < len(ids_N):
-                reached_N = np.flatnonzero(scores_N >= np.partition(scores_N, -knobs.shortlist)[-knobs.shortlist])
-            else:
-                reached_N = np.arange(len(ids_N))
-            pictures_K, which_N = np.unique(picture_N[reached_N], return_inverse=True)
-            logits_K = self.matcher.match_logits(query, pictures_K)
-            rows.append(best_first(ids_N[reached_N], scores_N[reached_N] + logits_K[which_N], k))
+        listed = tqdm(self.reached(encoded, k, knobs), desc="re-ranking", unit="query", leave=False, disable=None)
+        rows = [best_first(self.ids_N[rows_K], self.scores(encoded, query, rows_K), k) for query, rows_K in enumerate(listed)]
         return Ranking.from_rows(rows, k)
 
-    def _room(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-        """Returns an array in a temporary file: 0.9 MB a picture of BLIP's is too much memory for a large gallery."""
-        where, size = tempfile.gettempdir(), int(np.prod(shape)) * dtype.itemsize
-        free = shutil.disk_usage(where).free
-        if size > free:
-            taken = f"the hidden states of {shape[0]:,} pictures take {size / 1e9:.1f} GB"
-            raise ValueError(f"{taken}, and {where} has {free / 1e9:.1f} free: set TMPDIR to a larger disk, or mode to itc")
-        if self._remove is not None:
-            self._remove()  # a gallery that was indexed before
-        handle, path = tempfile.mkstemp(suffix=".states")
-        os.close(handle)
-        self._remove = weakref.finalize(self, os.unlink, path)
-        return np.memmap(path, dtype, "w+", shape=shape)
+
+class ComposedRetriever(RerankRetriever):
+    """Two methods in one: what `first` ranks highest is ranked again by what `second` says of caption and image.
+
+    Each keeps its own parts and index, under names that begin with `first-` and `second-`, and both are indexed over the whole gallery. The
+    list is as long as the shortlist where a subclass says that it `shortlists`, else what the first method's beam finds.
+    """
+
+    first: Retriever
+    second: DenseRetriever | RerankRetriever
+
+    def __init__(self, config: Settings | None = None):
+        super().__init__(config)
+        self.first, self.second = self.composed()
+
+    @abstractmethod
+    def composed(self) -> tuple[Retriever, DenseRetriever | RerankRetriever]:
+        """Returns the method that lists and the method that scores, as `config` sets them."""
+
+    def needs(self) -> list[Need]:
+        return list(dict.fromkeys([*self.first.needs(), *self.second.needs()]))
+
+    def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
+        return _prefixed(self.first.stages(data, exposure), self.second.stages(data, exposure))
+
+    def _load_parts(self) -> None:
+        self.first.use(_under("first-", self.parts))
+        self.second.use(_under("second-", self.parts))
+        self.precision = "; ".join(dict.fromkeys([self.first.precision, self.second.precision]))
+
+    def build(self, gallery: Gallery) -> None:
+        self.first.build(gallery)
+        self.second.build(gallery)
+        self._take(gallery.image_ids_N)
+
+    def index(self) -> dict[str, np.ndarray]:
+        return {"ids_N": self.ids_N, **_prefixed(self.first.index(), self.second.index())}
+
+    def use_index(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.first.use_index(_under("first-", arrays))
+        self.second.use_index(_under("second-", arrays))
+        self._take(arrays["ids_N"])
+
+    def _take(self, ids_N: np.ndarray) -> None:
+        self._ids_N, self._order_N = ids_N, np.argsort(ids_N)
+
+    @property
+    def ids_N(self) -> np.ndarray:
+        return self._ids_N
+
+    def encode(self, queries: Sequence[str]) -> tuple[Any, Any]:
+        return self.first.encode(queries), self.second.encode(queries)
+
+    def reached(self, encoded: tuple[Any, Any], k: int, knobs: SearchKnobs) -> Iterator[np.ndarray]:
+        width = knobs.shortlist if self.shortlists else max(k, knobs.beam)
+        for ids_W in self.first.search(encoded[0], width, knobs).ids_QW:
+            ids_K = ids_W[ids_W != PAD]
+            yield np.sort(self._order_N[np.searchsorted(self.ids_N, ids_K, sorter=self._order_N)])
+
+    def scores(self, encoded: tuple[Any, Any], query: int, rows_K: np.ndarray) -> np.ndarray:
+        return self.second.scores(encoded[1], query, rows_K)
 
 
-def _different(pictures: Iterable[Image], first: dict[bytes, int], picture_N: list[int]) -> Iterator[Image]:
-    """Yields each picture that was not there before; notes for all of them which of the yielded ones they are."""
-    for picture in pictures:
-        digest = hashlib.sha256(repr((picture.mode, picture.size)).encode() + picture.tobytes()).digest()
-        known = digest in first
-        picture_N.append(first.setdefault(digest, len(first)))
-        if not known:
-            yield picture
+def _prefixed(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{which}-{name}": value for which, named in (("first", first), ("second", second)) for name, value in named.items()}
+
+
+def _under(prefix: str, named: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 TABLES = {
     # name: "module:constant"
     "table1": "benchmarks.tables.table1:TABLE1",
-    **{f"table{number}": f"benchmarks.tables.table{number}:TABLE{number}" for number in range(3, 8)},
+    **{f"table{number}": f"benchmarks.tables.table{number}:TABLE{number}" for number in range(2, 8)},
     "references": "benchmarks.tables.references:REFERENCES",
 }
 

@@ -133,7 +133,7 @@ def test_a_broken_picture_is_named(checkpoint, store, rerank, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, r"blip has no checkpoint: give one with --set blip\.model=FOLDER_OR_ID.*`prefetch`"),
+        ({"backend": "lavis"}, r"not the BLIP that is trained here: name one with --set blip\.model=MODEL/TYPE.*`prefetch`"),
         ({"model": "no such/name of a model"}, "is neither a file or folder nor a model's name"),
         ({"backend": "lavis", "enc_token": False, "model": "."}, "LAVIS always writes"),
     ],

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from methods.cross_encoder import CrossEncoderRetriever
 from methods.data import Gallery
-from methods.rerank import RerankRetriever
 from methods.retriever import PAD, SearchKnobs
 
 
@@ -38,7 +38,7 @@ class Table:
         return self.states_UPH[rows_K, 0, 0].astype(np.float32)
 
 
-class Rerank(RerankRetriever):
+class Rerank(CrossEncoderRetriever):
     mode = "rerank"
 
     def __init__(self, mode="rerank"):
@@ -134,6 +134,6 @@ def test_a_shortlist_of_all_is_exhaustive_and_any_shortlist_agrees_with_brute_fo
 def test_states_that_no_disk_holds_are_refused_with_their_size(monkeypatch):
     from types import SimpleNamespace
 
-    monkeypatch.setattr("methods.rerank.shutil.disk_usage", lambda path: SimpleNamespace(free=3))
+    monkeypatch.setattr("methods.cross_encoder.shutil.disk_usage", lambda path: SimpleNamespace(free=3))
     with pytest.raises(ValueError, match=r"hidden states of 5 pictures take 0.0 GB, and \S+ has 0.0 free: set TMPDIR"):
         built(COLOURS)
