@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help env install lavis lavisinstall browser table1 all test lint clean
+.PHONY: help env install lavis lavisinstall system table1 all test lint clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -39,14 +39,17 @@ lavisinstall:
 	$(LAVIS)/bin/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps -r baselines/lavis/without-dependencies.txt
 	@cat $(LAVIS_PINS) > $(LAVIS)/.installed
 
-# Tests of the report drive a real browser. Without one they fail and say so; everything else still runs.
-browser:  ## install Debian's Chromium for the tests of the report, as root; elsewhere say what is missing
-	@for name in "$$CHROMIUM" chromium chromium-browser google-chrome google-chrome-stable; do \
-	  if [ -n "$$name" ] && command -v "$$name" >/dev/null; then exit 0; fi; \
+# What tests need besides Python. Where it cannot be installed, they fail and name it; everything else still runs.
+system:  ## install the Debian packages that tests need (.ci/packages), those that are not there; as root
+	@missing=""; for package in $$(sed 's/ *#.*//' .ci/packages); do \
+	  dpkg -s $$package 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$package"; \
 	done; \
-	[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends chromium fonts-dejavu-core || \
-	  echo "no Chromium here, and apt-get cannot bring it: the report's tests will fail until one is installed or named in CHROMIUM" >&2
+	if [ -n "$$missing" ]; then \
+	  echo "installing$$missing"; \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing || \
+	    echo "not installed, which takes root on Debian:$$missing; the tests that need them will fail and say so" >&2; \
+	fi
 
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
@@ -54,7 +57,7 @@ table1: env  ## Table 1: every generative method, from data to results/ (ARGS="-
 all: env  ## every table of the paper on the default data set; prints the plan first
 	@$(PY) -m benchmarks.run all $(ARGS)
 
-test: env lavis browser  ## all tests, one worker a core
+test: env lavis system  ## all tests, one worker a core
 	@$(PY) -m pytest -n auto $(ARGS)
 
 lint: env  ## ruff and mypy

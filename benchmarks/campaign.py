@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from benchmarks.cells import CellPlan, cell_stages, labelled, seeded, summary
 from benchmarks.facts import speed_of
 from benchmarks.grid import Grid, build_grid
+from benchmarks.outside import OUTSIDE
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
@@ -146,7 +147,7 @@ def measure(
         name = f"{labels[plan.row.key]}, seed {plan.seed}, {plan.dataset}"
         try:
             summaries[number] = cell = _measure_one(table, plan, store, result.records)
-            show(f"{name}: {_told(cell)}")
+            show(f"{name}: {told(cell)}")
         except StageFailed as failed:
             result.failures[plan.dataset, plan.row.key] = where = os.path.relpath(failed.path)
             show(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
@@ -171,8 +172,11 @@ def folder_name(datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL) -> st
     return "+".join(datasets) + ("" if protocol == DEFAULT_PROTOCOL else f"@{protocol}")
 
 
-def writable(folder: Path) -> Path:
+def writable(folder: Path, option: str = "--results") -> Path:
     """Returns the folder, made if need be; asked before hours of work, not after them.
+
+    Args:
+        option: by which the user names the folder.
 
     Raises:
         UserError: if nothing can be written there.
@@ -183,7 +187,7 @@ def writable(folder: Path) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): name another folder with --results") from error
+        raise UserError(f"cannot write to {folder} ({error.strerror}): name another folder with {option}") from error
     return folder
 
 
@@ -191,7 +195,7 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
     """Returns the grid, after writing summaries and the table.
 
     Summaries of further seeds that lie there and are what these cells would give today are part of the table; others of its rows are
-    removed.
+    removed. Rows of outside systems that were scored into the table stay in it.
     """
     kept: list[dict[str, Any]] = []
     for dataset in datasets:
@@ -209,6 +213,7 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
                     path.unlink()
         for name, text in texts.items():
             write_atomically(runs / name, text)
+    kept += committed(results, datasets, protocol, f"{OUTSIDE}*.json")
     complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]), results)
     write_grid(complete, writable(results / folder_name(datasets, protocol)))
     return complete
@@ -230,7 +235,7 @@ def _still_valid(path: Path, plans: Sequence[CellPlan], k: int) -> dict[str, Any
     if not of_row or int(seed) in {plan.seed for plan in of_row} or not seeded(of_row[0].row):
         return None
     try:
-        found = _read(path)
+        found = read_summary(path)
     except ValueError:
         return None  # damaged, or of another version: no part of the table
     plan = cell_stages(of_row[0].row, of_row[0].dataset, of_row[0].protocol, int(seed), of_row[0].split, k)
@@ -242,16 +247,43 @@ def write_grid(grid: Grid, folder: Path) -> None:
         write_atomically(folder / f"{grid.table.name}.{ending}", text)
 
 
-def committed(results: Path, datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL) -> list[dict[str, Any]]:
+def rendered_again(table: Table, results: Path, dataset: str = "", protocol: str = "") -> Iterator[tuple[Path, int]]:
+    """Yields each place where a table stands under a results folder, without its ending, and how many summaries it was rendered from.
+
+    Args:
+        dataset, protocol: only where the table shows this data set under this protocol; all of it if they are empty.
+    """
+    for path in sorted(results.glob(f"*/{table.name}.md")):
+        name, _, rules = path.parent.name.partition("@")
+        datasets, rules = name.split("+"), rules or DEFAULT_PROTOCOL
+        if (dataset and dataset not in datasets) or (protocol and protocol != rules):
+            continue
+        summaries = committed(results, datasets, rules)
+        write_grid(grid(table, datasets, Measured(summaries=summaries), results), writable(path.parent))
+        yield path.with_suffix(""), len(summaries)
+
+
+def committed(
+    results: Path, datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL, pattern: str = "*.json"
+) -> list[dict[str, Any]]:  # fmt: skip
     """Returns the summaries under a results folder, in the order of their names.
+
+    Args:
+        pattern: of file names.
 
     Raises:
         ValueError: if a file is no summary that this version reads.
     """
-    return [_read(path) for dataset in datasets for path in sorted((results / folder_name([dataset], protocol) / "runs").glob("*.json"))]
+    folders = [results / folder_name([dataset], protocol) / "runs" for dataset in datasets]
+    return [read_summary(path) for folder in folders for path in sorted(folder.glob(pattern))]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_summary(path: Path) -> dict[str, Any]:
+    """Returns a run summary.
+
+    Raises:
+        ValueError: if the file is no summary that this version reads.
+    """
     try:
         found = json.loads(path.read_text())
     except ValueError as error:
@@ -281,6 +313,7 @@ def _measure_one(table: Table, plan: CellPlan, store: Store, records: dict[str, 
     return summary(plan, folder, data_folder, record, table.columns)
 
 
-def _told(cell: Mapping[str, Any]) -> str:
+def told(cell: Mapping[str, Any]) -> str:
+    """Returns a summary's metrics as one line says them."""
     parts = [f"{key} {'-' if value is None else format(value['value'], '.1f')}" for key, value in cell["metrics"].items()]
     return "  ".join(parts)

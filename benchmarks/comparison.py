@@ -270,7 +270,8 @@ def _value(side: Side, row: Row, name: str, style: Style) -> str:
     if entry is None:
         return "missing"
     spread = "" if entry.spread is None else f" ±{style.tie}{printed(entry.spread)}"
-    return style.escape(f"{printed(entry.value)}{spread} [{printed(entry.low)},{style.tie}{printed(entry.high)}]")
+    interval = style.escape(f"[{printed(entry.low)},{style.tie}{printed(entry.high)}]")
+    return style.stacked(style.escape(f"{printed(entry.value)}{spread}"), interval)
 
 
 def _change(side: Side, row: Row, name: str, style: Style) -> str:
@@ -279,4 +280,5 @@ def _change(side: Side, row: Row, name: str, style: Style) -> str:
         return "missing"
     change = entry.change
     star = style.star if change.direction else ""
-    return style.escape(f"{change.difference:+.1f}") + star + style.escape(f" [{change.low:+.1f},{style.tie}{change.high:+.1f}]")
+    interval = style.escape(f"[{change.low:+.1f},{style.tie}{change.high:+.1f}]")
+    return style.stacked(style.escape(f"{change.difference:+.1f}") + star, interval)

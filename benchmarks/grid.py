@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import facts, leakage
+from benchmarks import facts, leakage, outside
 from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.metrics import Outcomes, Rule, hits
@@ -121,14 +121,16 @@ def _group(
     failures: Mapping[tuple[str, str], str],
     speed: Mapping[str, Any] | None,
 ) -> Group:
-    rows = [row for row in table.rows if row.applies_to(dataset)]
+    own = [row for row in table.rows if row.applies_to(dataset)]
+    rows = own + outside.rows(table.name, summaries)
     of_row = {row.key: sorted((s for s in summaries if s["row"] == row.key), key=lambda s: s["seed"]) for row in rows}
-    known = [summary for row in rows for summary in of_row[row.key]]
-    if len({summary["protocol"] for summary in known}) > 1:
+    known = [summary for row in own for summary in of_row[row.key]]
+    everything = [summary for row in rows for summary in of_row[row.key]]
+    if len({summary["protocol"] for summary in everything}) > 1:
         raise ValueError(f"{table.name} on {dataset}: summaries of several protocols cannot stand in one table")
     outcomes = {row.key: [Outcomes.unpack(summary["outcomes"]) for summary in of_row[row.key]] for row in rows if of_row[row.key]}
     clusters_Q = same_queries(dataset, outcomes)
-    cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(known[0]["protocol"]).ties if known else "expected")
+    cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(everything[0]["protocol"]).ties if everything else "expected")
 
     verdicts: list[Verdict] = []
     compared = [row.key for row in rows if row.kind == "compared"]
@@ -151,9 +153,9 @@ def _group(
     return Group(
         dataset=dataset,
         lines=tuple(_line(table, row, dataset, of_row[row.key], cells, failures.get((dataset, row.key))) for row in rows),
-        notes=tuple(_notes(table, rows, dataset, known, failures)),
+        notes=(*_notes(table, own, dataset, known, failures), *outside.notes(table.name, summaries)),
         verdicts=tuple(sorted(verdicts, key=lambda verdict: order.index(verdict.claim.key))),
-        facts=tuple(line for row in rows for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset))),
+        facts=tuple(line for row in own for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset))),
         fact_notes=tuple(facts.notes(table, dataset, speed)),
     )
 

@@ -20,7 +20,7 @@ from benchmarks.grid import Cell, Grid, Group, Line, printed
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$", "#": r"\#", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "§": r"\S{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "§": r"$\S$",
     "×": r"$\times$",
 }  # fmt: skip
 CSV_HEADERS = (
@@ -28,6 +28,8 @@ CSV_HEADERS = (
     "star",
 )  # fmt: skip
 VERDICT_HEADERS = ("Claim of the paper", "Source", "Closest rival", "Difference", "p (Holm)", "Verdict")
+BELOW = r"\newcommand{\below}[3]{\tabular[t]{@{}#1@{}}#2\\[-2pt]{\scriptsize #3}\endtabular}"  # in the float, so that none is left
+LONG_HEADER = 8  # letters; `100.0` and `p (Holm)` are shorter
 FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"  # narrows a wide table, leaves a narrow one
 
 
@@ -50,17 +52,23 @@ class Style:
     star: str
     tie: str
     """A space at which a narrow column may not break: a cell breaks before its interval, not within."""
+    below: str
+    """A text with its second part after it, or, where width is short, under it; the first field is `l` or `r`, the column's side."""
 
     def strong(self, text: str) -> str:
         return self.bold.format(self.escape(text))
+
+    def stacked(self, first: str, second: str, side: str = "r") -> str:
+        """Returns two texts of this format as one cell."""
+        return self.below.format(side, first, second)
 
     def reference(self, text: str) -> str:
         return self.italic.format(self.escape(text))
 
 
-MARKDOWN = Style(_escape_markdown, bold="**{}**", italic="*{}*", star=r"\*", tie="\N{NO-BREAK SPACE}")
-LATEX = Style(_escape_latex, bold=r"\textbf{{{}}}", italic=r"\textit{{{}}}", star=r"$^{*}$", tie=" ")
-HTML = Style(html.escape, bold="<strong>{}</strong>", italic="<em>{}</em>", star="<sup>*</sup>", tie="\N{NO-BREAK SPACE}")
+MARKDOWN = Style(_escape_markdown, bold="**{}**", italic="*{}*", star=r"\*", tie="\N{NO-BREAK SPACE}", below="{1} {2}")
+LATEX = Style(_escape_latex, bold=r"\textbf{{{}}}", italic=r"\textit{{{}}}", star=r"$^{*}$", tie=" ", below=r"\below{{{}}}{{{}}}{{{}}}")
+HTML = Style(html.escape, bold="<strong>{}</strong>", italic="<em>{}</em>", star="<sup>*</sup>", tie="\N{NO-BREAK SPACE}", below="{1} {2}")
 
 
 def markdown(grid: Grid) -> str:
@@ -202,7 +210,9 @@ def _headers(grid: Grid) -> list[str]:
 def _line(line: Line, style: Style) -> list[str]:
     label = style.escape(line.row.label) if line.row.kind == "compared" else style.reference(line.row.label)
     cells = [text for cell in line.cells for text in (_cell(cell, style), _beside(cell, style))]
-    return [label, *cells, style.escape(line.exposure)]
+    first, plus, second = line.exposure.partition(" + ")
+    exposure = style.stacked(style.escape(first + " +"), style.escape(second), "l") if plus else style.escape(first)
+    return [label, *cells, exposure]
 
 
 def _fact_headers(grid: Grid) -> list[str]:
@@ -230,7 +240,7 @@ def _cell(cell: Cell, style: Style) -> str:
         return {"inapplicable": "-", "missing": "missing", "failed": "failed"}[cell.state]
     value = (style.strong if cell.bold else style.escape)(printed(cell.value)) + (style.star if cell.star else "")
     spread = "" if cell.spread is None else f" ±{style.tie}{printed(cell.spread)}"
-    return value + style.escape(f"{spread} [{printed(cell.low)},{style.tie}{printed(cell.high)}]")
+    return style.stacked(value + style.escape(spread), style.escape(f"[{printed(cell.low)},{style.tie}{printed(cell.high)}]"))
 
 
 def _beside(cell: Cell, style: Style) -> str:
@@ -251,9 +261,10 @@ def _verdict(group: Group, verdict: Verdict, style: Style) -> list[str]:
     if verdict.weakest is None:
         return [*claim, "-", "-", "-", verdict.word]
     least: Comparison = verdict.weakest
-    difference = f"{verdict.claim.column} {least.difference:+.1f} [{least.low:+.1f},{style.tie}{least.high:+.1f}]"
+    interval = style.escape(f"[{least.low:+.1f},{style.tie}{least.high:+.1f}]")
+    difference = style.stacked(style.escape(f"{verdict.claim.column} {least.difference:+.1f}"), interval)
     p = f"{least.p:.3f}" if least.p >= 0.001 else "< 0.001"
-    return [*claim, style.escape(label[least.worse]), style.escape(difference), style.escape(p), style.strong(verdict.word)]
+    return [*claim, style.escape(label[least.worse]), difference, style.escape(p), style.strong(verdict.word)]
 
 
 def latex_row(cells: Sequence[str]) -> str:
@@ -263,10 +274,21 @@ def latex_row(cells: Sequence[str]) -> str:
 
 def latex_float(caption: str, columns: str, headers: Sequence[str], body: Sequence[str], notes: Sequence[str]) -> str:
     """Returns a table float; headers and notes are plain text, caption and body LaTeX."""
+    sides = re.findall(r"[lrcp]", re.sub(r"\{.*?\}", "", columns))
+    heads = [_latex_header(header, side) for header, side in zip(headers, sides, strict=True)]
     lines = [
-        r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}", caption,
-        FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", latex_row([LATEX.escape(header) for header in headers]), *body,
+        r"\begin{table}", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{4pt}", BELOW,
+        caption, FIT, rf"\begin{{tabular}}{{{columns}}}", r"\toprule", latex_row(heads), *body,
         r"\bottomrule", r"\end{tabular}}",
         *[rf"\par\smallskip\parbox{{\linewidth}}{{\scriptsize {LATEX.escape(note)}}}" for note in notes], r"\end{table}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
+
+
+def _latex_header(header: str, side: str) -> str:
+    """Returns a header, on two lines where it is longer than the numbers under it: broken at the space nearest its middle."""
+    spaces = [place for place, letter in enumerate(header) if letter == " "]
+    if side == "r" and spaces and len(header) > LONG_HEADER:
+        middle = min(spaces, key=lambda place: abs(2 * place - len(header)))
+        return rf"\shortstack[r]{{{LATEX.escape(header[:middle])}\\{LATEX.escape(header[middle + 1 :])}}}"
+    return LATEX.escape(header)

@@ -30,18 +30,11 @@ def render(from_committed: bool, results: Path | None) -> None:
 
 def tables(results: Path) -> Iterator[str]:
     from benchmarks import campaign
-    from benchmarks.facts import speed_of
-    from benchmarks.grid import build_grid
     from benchmarks.tables import TABLES, table
 
     for name in TABLES:
-        for path in sorted(results.glob(f"*/{name}.md")):
-            names, _, protocol = path.parent.name.partition("@")
-            datasets = names.split("+")
-            summaries = campaign.committed(results, datasets, protocol or campaign.DEFAULT_PROTOCOL)
-            grid = build_grid(table(name), datasets, summaries, speed=speed_of(table(name), datasets, results))
-            campaign.write_grid(grid, campaign.writable(path.parent))
-            yield f"{path.with_suffix('')}.md .tex .csv from {len(summaries)} summaries"
+        for place, count in campaign.rendered_again(table(name), results):
+            yield f"{place}.md .tex .csv from {count} summaries"
 
 
 def protocols(results: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmarks import everything, figure4, identifiers, paper, rewriting, rules, speed
+from benchmarks import answers, everything, figure4, identifiers, paper, rewriting, rules, speed
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
@@ -254,7 +254,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for module in (everything, figure4, identifiers, paper, report, rewriting, rules, speed):
+for module in (answers, everything, figure4, identifiers, paper, report, rewriting, rules, speed):
     for command in module.COMMANDS:
         cli.add_command(command)
 for table_name in TABLES:

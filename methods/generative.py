@@ -95,6 +95,11 @@ class GenerativeRetriever(Retriever):
         with torch.inference_mode():
             return self.generator.reader(self.generator.text_source(encoded), self._trie.length, room)
 
+    def codes_of(self, image_ids: Sequence[int]) -> list[list[tuple[int, ...]]]:
+        ids_N, rows_X, codes_XL = (self._arrays[name] for name in ("ids_N", "rows_X", "codes_XL"))
+        owner_X = ids_N[rows_X]
+        return [[tuple(code for code in codes_L if code >= 0) for codes_L in codes_XL[owner_X == image].tolist()] for image in image_ids]
+
     def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:
         """Returns the images of ranked codes: the best code of an image counts, images of one code or of equal scores are tied."""
         ids_N, rows = self._arrays["ids_N"], []

@@ -144,6 +144,10 @@ class Retriever(ABC):
     def search(self, encoded: Any, k: int, knobs: SearchKnobs) -> Ranking:
         """Returns the k best images of each query, fewer where the method cannot rank so many."""
 
+    def codes_of(self, image_ids: Sequence[int]) -> list[list[tuple[int, ...]]]:
+        """Returns the identifiers of some indexed images, as a person is shown them: none, but for a generative method."""
+        return [[] for _ in image_ids]
+
     @property
     def shortlists(self) -> bool:
         """Whether a search reaches `SearchKnobs.shortlist` images only, and so R@k means nothing for a larger k."""

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-REMEDY = "no Chromium here: `make browser` installs Debian's as root; elsewhere install Chromium or Chrome and name it in CHROMIUM"
+REMEDY = "no Chromium here: `make system` installs Debian's as root; elsewhere install Chromium or Chrome and name it in CHROMIUM"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 30.0  # seconds that the browser may take for one answer
 

@@ -212,5 +212,5 @@ def test_nothing_sticks_out_of_the_window(page, width):
 
 def test_without_a_browser_the_tests_say_what_to_do(monkeypatch):
     monkeypatch.setenv("CHROMIUM", "/nowhere/chromium")
-    with pytest.raises(RuntimeError, match="no Chromium here: `make browser`"), Browser():
+    with pytest.raises(RuntimeError, match="no Chromium here: `make system`"), Browser():
         pass

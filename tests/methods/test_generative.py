@@ -41,6 +41,12 @@ def test_dead_beams_are_not_ranked(retriever):
     assert ranking.ids_QW.tolist() == [[20, PAD]]
 
 
+def test_the_codes_of_images_are_all_that_each_has_without_padding(retriever):
+    assert retriever.codes_of([10, 40]) == [[(0, 1)], [(3, 0), (0, 0)]]
+    retriever.use_index({"ids_N": np.array([5]), "codes_XL": np.array([[7, PAD]]), "rows_X": np.array([0])})
+    assert retriever.codes_of([5]) == [[(7,)]]
+
+
 @pytest.mark.parametrize(
     ("ids", "scores", "group"),
     [

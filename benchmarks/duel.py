@@ -1,0 +1,165 @@
+"""Two results folders, or two rows, against each other: the same queries, paired tests.
+
+Q queries.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import campaign
+from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.spec import RECALL
+from methods.registry import nearest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One side: summaries by row key, each row's seeds in order. `row` is the only one that was asked for, if one was."""
+
+    name: str
+    folder: Path
+    row: str | None
+    rows: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One metric of one row on both sides in percent; `change` is B - A, None where a side ranks too few images for the metric."""
+
+    row: str
+    column: str
+    seeds: tuple[int, int]
+    a: float = float("nan")
+    b: float = float("nan")
+    change: Comparison | None = None
+
+
+def side(text: str) -> Side:
+    """Returns the summaries that `FOLDER` or `FOLDER:ROW` names.
+
+    Raises:
+        ValueError: if the folder holds no summaries, or none of that row.
+    """
+    name, colon, row = (text, "", "") if Path(text).is_dir() else text.rpartition(":")
+    folder = Path(name or text)
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for path in sorted((folder / "runs").glob("*.json")):
+        found = campaign.read_summary(path)
+        rows.setdefault(found["row"], []).append(found)
+    if not rows:
+        raise ValueError(f"{folder} holds no run summaries (runs/*.json): name a folder such as results/openmoji-scenes")
+    if colon and row not in rows:
+        raise ValueError(f"{folder} has no row {row!r}: {nearest(row, sorted(rows))}")
+    return Side(name=text, folder=folder, row=row if colon else None, rows=rows)
+
+
+def pairs(a: Side, b: Side) -> list[tuple[str, str]]:
+    """Returns the rows to compare, of A and of B: the two that were named, or all that both have.
+
+    Raises:
+        ValueError: if there is none, or a row is named on one side only.
+    """
+    if a.row and b.row:
+        return [(a.row, b.row)]
+    if a.row or b.row:
+        one = (a.row or "") + (b.row or "")
+        raise ValueError(f"{one} is compared with a whole folder: name a row on both sides, FOLDER:ROW FOLDER:ROW, or on none")
+    both = [(row, row) for row in a.rows if row in b.rows]
+    if not both:
+        raise ValueError(f"{a.name} and {b.name} have no row in common: name two, e.g. {a.name}:{next(iter(a.rows))}")
+    return both
+
+
+def lines(a: Side, b: Side, ties: Rule = "expected") -> list[Line]:
+    """Returns what each row's recall is on both sides and how they differ; Holm runs over all rows of a metric.
+
+    Args:
+        ties: the rule by which both sides are counted, whatever their protocols say.
+
+    Raises:
+        ValueError: if they were not measured on the same queries.
+    """
+    wanted = pairs(a, b)
+    clusters_Q = _same_queries(a, b, wanted)
+    found = []
+    for column in RECALL:
+        series: dict[str, np.ndarray] = {}
+        for row_a, row_b in wanted:
+            seeds = [[Outcomes.unpack(s["outcomes"]) for s in of.rows[row]] for of, row in ((a, row_a), (b, row_b))]
+            if all(column.k <= one.depth for of_side in seeds for one in of_side):
+                series[f"A {row_a}"], series[f"B {row_b}"] = (np.mean([hits(one, column.k, ties) for one in of], axis=0) for of in seeds)
+        compared = compare([(f"B {row_b}", f"A {row_a}") for row_a, row_b in wanted], series, clusters_Q)
+        for row_a, row_b in wanted:
+            label = row_a if row_a == row_b else f"{row_a} / {row_b}"
+            line = Line(row=label, column=column.key, seeds=(len(a.rows[row_a]), len(b.rows[row_b])))
+            if change := compared.get((f"B {row_b}", f"A {row_a}")):
+                values = [round(100 * float(series[name].mean()), 6) for name in (f"A {row_a}", f"B {row_b}")]
+                line = replace(line, a=values[0], b=values[1], change=change)
+            found.append(line)
+    order = [line.row for line in found]
+    return sorted(found, key=lambda line: order.index(line.row))
+
+
+def _same_queries(a: Side, b: Side, wanted: Sequence[tuple[str, str]]) -> np.ndarray:
+    """Returns the image of each query."""
+    everything = [(of, summary) for row_a, row_b in wanted for of, row in ((a, row_a), (b, row_b)) for summary in of.rows[row]]
+    first_side, first = everything[0]
+    first_Q = Outcomes.unpack(first["outcomes"]).image_ids_Q
+    for of, summary in everything:
+        for what in ("dataset", "split"):
+            if summary[what] != first[what]:
+                told = f"{first_side.name} on {what} {first[what]}, {of.name} on {summary[what]}"
+                raise ValueError(f"measured on different queries, {told}: choose folders of one data set and split")
+        keys = [each.get("stages", {}).get("data") for each in (first, summary)]
+        same = np.array_equal(Outcomes.unpack(summary["outcomes"]).image_ids_Q, first_Q)
+        if not same or (all(keys) and keys[0] != keys[1]):
+            told = f"{first['row']} of {first_side.name} and {summary['row']} of {of.name}"
+            raise ValueError(f"{told} were measured on different versions of {summary['dataset']}: run the older of them again")
+    return first_Q
+
+
+def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
+    """Returns the comparison as a terminal shows it."""
+    from tabulate import tabulate
+
+    body = []
+    for line in found:
+        change, seeds = line.change, "/".join(map(str, line.seeds))
+        if change is None:
+            body.append([line.row, line.column, *["-"] * 5, seeds])
+            continue
+        p = f"{change.p:.3f}" if change.p >= 0.001 else "< 0.001"
+        word = {1: "B is better", -1: "A is better", 0: "no difference shown"}[change.direction]
+        apart = f"{change.difference:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
+        body.append([line.row, line.column, f"{line.a:.1f}", f"{line.b:.1f}", apart, p, word, seeds])
+    headers = ["row", "metric", "A", "B", "B - A", "p (Holm)", f"at p < {ALPHA}", "seeds"]
+    align = ["left", "left", "right", "right", "right", "right", "left", "right"]
+    notes = [
+        f"A: {a.name}; B: {b.name}. Percent; difference with its 95 % interval (bootstrap over images), paired randomisation test over "
+        f"images, Holm over the rows of a metric; ties {ties} on both sides; several seeds are averaged.",
+    ]
+    alone = [f"only in {x.name}: {', '.join(row for row in x.rows if row not in y.rows)}" for x, y in ((a, b), (b, a)) if not x.row]
+    protocols = {name: sorted({s["protocol"] for of in x.rows.values() for s in of}) for name, x in (("A", a), ("B", b))}
+    if protocols["A"] != protocols["B"]:
+        notes.append(f"A was measured under protocol {', '.join(protocols['A'])}, B under {', '.join(protocols['B'])}.")
+    notes += [line for line in alone if not line.endswith(": ")]
+    return tabulate(body, headers, colalign=align, disable_numparse=True) + "\n\n" + "\n".join(notes)
+
+
+def as_json(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
+    """Returns the comparison for programs."""
+    listed = []
+    for line in found:
+        change = asdict(line.change) if line.change else {}
+        numbers = {key: value for key, value in change.items() if key not in ("better", "worse")}
+        sides = {"a": line.a, "b": line.b} if change else {}
+        listed.append({"row": line.row, "metric": line.column, "seeds": line.seeds, **sides, **numbers})
+    return json.dumps({"a": a.name, "b": b.name, "ties": ties, "lines": listed}, indent=1)
