@@ -113,13 +113,16 @@ def _of_minilm(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     return kept
 
 
-def save_with_processing(model: GridBlip, out: Path) -> None:
-    """Writes a folder that `baselines.blip.BLIP` loads: weights, configuration, tokenizer, preprocessing."""
+def processor(image_size: int) -> Any:
+    """Returns BLIP's preprocessing, with the mean and deviation that EfficientNet-Lite0 was trained with."""
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
+    return BlipImageProcessorPil(size={"height": image_size, "width": image_size}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+
+
+def save_with_processing(model: GridBlip, out: Path) -> None:
+    """Writes a folder that `baselines.blip.BLIP` loads: weights, configuration, tokenizer, preprocessing."""
+    config: Any = model.config
     model.save_pretrained(out)
     bert_tokenizer().save_pretrained(out)
-    config: Any = model.config
-    size = config.vision_config.image_size
-    # the mean and deviation that EfficientNet-Lite0 was trained with
-    BlipImageProcessorPil(size={"height": size, "width": size}, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(out)
+    processor(config.vision_config.image_size).save_pretrained(out)

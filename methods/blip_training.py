@@ -21,7 +21,7 @@ from avg.precision import autocast, device
 from avg.schedule import warm_cosine
 from baselines.blip import MAX_TOKENS, pixel_batch, prepared
 from baselines.blip_checkpoint import bert_tokenizer, enc_token_id
-from baselines.blip_grid import GridBlip, new_model, save_with_processing
+from baselines.blip_grid import GridBlip, new_model, processor, save_with_processing
 from baselines.blip_objective import hard_negatives, itc, itm
 from methods.batching import batches
 from methods.blip_settings import TrainingSettings
@@ -35,10 +35,8 @@ MAPS = "{}-pictures.safetensors"
 
 def feature_maps(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: the frozen vision tower's last feature map of every picture that training or its choice sees, float16 (N, C, G, G)."""
-    from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
-
     side, data, where = config["image_size"], Dataset(inputs["data"]), device()
-    process = BlipImageProcessorPil(size={"height": side, "width": side}, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    process = processor(side)
     trunk = new_model(1, 0, side, 1).vision_model.embeddings.trunk.to(where).eval()
     report = {}
     for name in SPLITS:

@@ -14,7 +14,7 @@ from benchmarks.spec import RECALL, Fact, Row, Table
 MADE = "openmoji-scenes*"
 FLICKR, COCO = {"model": BLIP_MODELS["transformers", "flickr30k"]}, {"model": BLIP_MODELS["transformers", "mscoco-5k"]}
 NONE = (None, None, None)
-BLIP = {"blip-pairs": "every pair read", "blip-rerank": "128 pairs read, as for its recall"}
+BLIP = {"blip-pairs": "every pair read", "blip-rerank": "the shortlist's pairs read, as for its recall"}
 
 
 def _clip_blip(key: str, settings: Mapping[str, Any], only: str) -> Row:

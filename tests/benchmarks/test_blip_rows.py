@@ -60,7 +60,8 @@ def test_a_row_without_a_checkpoint_is_trained(tmp_path):
 @pytest.mark.slow
 def test_rows_trained_here_and_composed_ones_run_as_a_table_and_read_what_they_may(tmp_path, monkeypatch):
     """Through the tables' own command, at the tiny size: metrics, what each stage read, and the note that says which BLIP it is."""
-    rows = tuple(Row(key=name, label=name, method=name) for name in ("blip", "clip-blip", "avg-clip"))
+    knobs = {"blip": {"shortlist": 10}, "clip-blip": {"shortlist": 10}, "avg-clip": {}}
+    rows = tuple(Row(key=name, label=name, method=name, knobs=knobs[name]) for name in knobs)
     table = Table(name="probe", caption="A probe.", columns=RECALL, rows=rows, reported={})
     monkeypatch.setattr(probe_module := sys.modules[__name__], "PROBE", table, raising=False)
     monkeypatch.setitem(TABLES, "probe", f"{probe_module.__name__}:PROBE")
