@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help env install lavis lavisinstall system table1 all test lint clean
+.PHONY: help env install lavis lavisinstall system table1 all slurm-demo test lint clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -9,7 +9,7 @@ LAVIS_PINS := baselines/lavis/requirements.txt baselines/lavis/without-dependenc
 ARGS ?=
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 # Compared by content, not by date: a fresh checkout of the same files must not need the network.
 env:  ## make the environment in .venv, or bring it up to date (Python 3.11 or newer, about 2 GB)
@@ -39,17 +39,9 @@ lavisinstall:
 	$(LAVIS)/bin/python -m pip install --disable-pip-version-check --no-build-isolation --no-deps -r baselines/lavis/without-dependencies.txt
 	@cat $(LAVIS_PINS) > $(LAVIS)/.installed
 
-# What tests need besides Python. Where it cannot be installed, they fail and name it; everything else still runs.
-system:  ## install the Debian packages that tests need (.ci/packages), those that are not there; as root
-	@missing=""; for package in $$(sed 's/ *#.*//' .ci/packages); do \
-	  dpkg -s $$package 2>/dev/null | grep -q '^Status: install ok installed' || missing="$$missing $$package"; \
-	done; \
-	if [ -n "$$missing" ]; then \
-	  echo "installing$$missing"; \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -q && \
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing || \
-	    echo "not installed, which takes root on Debian:$$missing; the tests that need them will fail and say so" >&2; \
-	fi
+# Where they cannot be installed, the tests that need them fail and say so; everything else still runs.
+system:  ## install the Debian packages that tests need (.ci/packages.txt), those that are not there; as root
+	@.ci/packages || echo "the tests that need these packages will fail and say so" >&2
 
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
@@ -57,8 +49,12 @@ table1: env  ## Table 1: every generative method, from data to results/ (ARGS="-
 all: env  ## every table of the paper on the default data set; prints the plan first
 	@$(PY) -m benchmarks.run all $(ARGS)
 
+slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, as root): brought up, watched, collected, taken down
+	@slurm/cluster/demo.sh $(PY)
+
+# loadgroup: the tests that share the one cluster go to one worker
 test: env lavis system  ## all tests, one worker a core
-	@$(PY) -m pytest -n auto $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
 lint: env  ## ruff and mypy
 	@$(PY) -m ruff check .

@@ -168,6 +168,21 @@ def measure(
     return result
 
 
+def gathered(table: Table, plans: Sequence[CellPlan], store: Store, failed: Mapping[str, str]) -> Measured:
+    """Returns what there is of some cells without computing any; the others are missing, or failed if a stage behind them is in `failed`.
+
+    Args:
+        failed: stage key -> where its traceback is.
+    """
+    result = Measured(plans)
+    for plan in plans:
+        if store.done(plan.ranking) and store.done(plan.data):
+            result.summaries.append(_measure_one(table, plan, store, result.records))
+        elif where := next((failed[stage.key] for stage in plan.ranking.ancestors() if stage.key in failed), None):
+            result.failures[plan.dataset, plan.row.key] = os.path.relpath(where)
+    return result
+
+
 def folder_name(datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL) -> str:
     return "+".join(datasets) + ("" if protocol == DEFAULT_PROTOCOL else f"@{protocol}")
 
@@ -195,7 +210,7 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
     """Returns the grid, after writing summaries and the table.
 
     Summaries of further seeds that lie there and are what these cells would give today are part of the table; others of its rows are
-    removed. Rows of outside systems that were scored into the table stay in it.
+    removed. Those of rows that are missing stay, and are no part of it; rows of outside systems that were scored into the table stay in it.
     """
     kept: list[dict[str, Any]] = []
     for dataset in datasets:
@@ -203,9 +218,10 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
         here = measured.of(dataset)
         texts = {f"{s['row']}-seed{s['seed']}.json": json.dumps(s, indent=1) + "\n" for s in here.summaries}
         k = max(column.k for column in table.columns)
+        ended = {s["row"] for s in here.summaries} | {row for _, row in here.failures}
         for row in table.rows:
             for path in runs.glob(f"{row.key}-seed*.json"):
-                if path.name in texts:
+                if path.name in texts or row.key not in ended:
                     continue
                 if found := _still_valid(path, here.plans, k):
                     kept.append(found)

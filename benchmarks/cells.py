@@ -19,6 +19,7 @@ from benchmarks.protocol import exposure_for, protocol
 from benchmarks.spec import Column, Row
 from methods.archive import mapped
 from methods.data import Dataset, Exposure
+from methods.heartbeat import beat
 from methods.needs import Need
 from methods.registry import create, nearest
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
@@ -130,6 +131,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         rankings.append(retriever.search(encoded, k, knobs))
         search_seconds += now() - middle
         encode_seconds += middle - begin
+        beat("ranking", start + len(queries), len(split.captions))
     ranking = stacked(rankings)
     ranking.save(out / "ranking.npz")
     return {

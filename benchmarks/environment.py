@@ -1,8 +1,9 @@
-"""Where and with what a result was made: package versions, git state, hardware, peak memory."""
+"""Where and with what a result was made: package versions, git state, hardware, job, peak memory."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
@@ -15,12 +16,15 @@ from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
 CODE = ("avg", "baselines", "methods", "benchmarks", "slurm", "pyproject.toml", "constraints.txt")
+SNAPSHOT = "snapshot.json"
+"""In a copy of the code that was taken when work was submitted: what `git` said of the checkout then."""
+SCHEDULER = ("JOB_ID", "ARRAY_JOB_ID", "ARRAY_TASK_ID", "RESTART_COUNT", "CLUSTER_NAME", "JOB_PARTITION", "JOB_NODELIST", "NTASKS")
 PACKAGES = ("numpy", "scipy", "torch", "transformers", "timm", "open_clip_torch", "pillow", "scikit-learn", "faiss-cpu")
 
 
 def environment() -> dict[str, Any]:
     """Returns versions, git state and hardware as JSON-able values; call it in the process that did the work, when it is done."""
-    return {"versions": versions(), "git": git(), "hardware": hardware()}
+    return {"versions": versions(), "git": git(), "hardware": hardware(), "scheduler": scheduler()}
 
 
 @cache
@@ -40,6 +44,9 @@ def git() -> dict[str, Any]:
 
     Only code makes a checkout dirty: the suite writes tables and summaries into the same checkout.
     """
+
+    with contextlib.suppress(FileNotFoundError):
+        return dict(json.loads((PROJECT / SNAPSHOT).read_text()))
 
     def ask(*arguments: str) -> str | None:
         try:
@@ -62,7 +69,15 @@ def hardware() -> dict[str, Any]:
     # A stage that did not import torch used no GPU, and asking would cost the seconds of that import.
     torch = sys.modules.get("torch")
     found["gpus"] = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())] if torch else []
+    with contextlib.suppress(OSError):
+        found["driver"] = Path("/proc/driver/nvidia/version").read_text().splitlines()[0]
     return found
+
+
+def scheduler() -> dict[str, str] | None:
+    """Returns SLURM's ids of the job that this process runs in, or None."""
+    found = {name.lower(): os.environ[f"SLURM_{name}"] for name in SCHEDULER if f"SLURM_{name}" in os.environ}
+    return found or None
 
 
 @cache

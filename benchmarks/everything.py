@@ -13,6 +13,7 @@ from benchmarks.options import (
     chosen_datasets,
     chosen_jobs,
     data_options,
+    executor_options,
     jobs_option,
     results_option,
     store_option,
@@ -34,13 +35,14 @@ OF_OTHERS = ("references",)
 @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help=f"Of {' and '.join(SEEDED)}; others have one.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and run nothing.")
+@executor_options
 @jobs_option
 @tiny_option
 @results_option
 @store_option
 def everything(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, seeds: int, dry_run: bool, jobs: int | None,
-    tiny: bool, results: Path | None, store: Path,
+    tiny: bool, results: Path | None, store: Path, executor: str, profile: str | None,
 ) -> int:  # fmt: skip
     """Measure every table of the paper; the plan, with what tables share, is printed first."""
     from benchmarks import campaign, tables
@@ -56,10 +58,21 @@ def everything(
     processes = chosen_jobs(jobs, tiny)
     for line in plan_lines(plans, stages, processes):
         click.echo(line)
-    if dry_run:
+    if dry_run and executor == "inline":
         return 0
-    if kept:
+    if kept and not dry_run:
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
+    if executor != "inline":
+        from benchmarks.batch import Request
+        from benchmarks.submission import offer
+
+        where = kept.resolve() if kept else None
+        requests = [
+            Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans[name]), results=where)
+            for name, table in chosen.items()
+        ]
+        offer(requests, stages, executor, profile, jobs or 0, dry_run, click.echo)
+        return 0
     every = [plan for of_table in plans.values() for plan in of_table]
     refuse_missing(every, stages)
     campaign.compute(every, stages, processes)

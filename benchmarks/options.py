@@ -52,10 +52,24 @@ def data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 jobs_option = click.option(
     "--jobs", type=click.IntRange(min=1),
-    help="Stages that are computed at once, each on its part of the cores.  [default: one with a GPU or --tiny, else one a core, up to 4]",
+    help="Stages that are computed at once, each on its part of the cores.  [default: one a GPU or with --tiny, else one a core, up to 4]",
 )  # fmt: skip
 
 
 def chosen_jobs(jobs: int | None, tiny: bool) -> int:
     """Returns what `campaign.measure` takes: 0 leaves the choice to the machine."""
     return jobs or (1 if tiny else 0)
+
+
+profile_option = click.option(
+    "--profile", metavar="FILE", help="What the cluster wants to hear: a TOML file, or one of slurm/profiles by its name, e.g. one-node."
+)
+_executor_option = click.option(
+    "--executor", type=click.Choice(["inline", "local", "slurm"]), default="inline", show_default=True,
+    help="Where stages are computed: here while you wait, here behind your back, or as jobs of a cluster.",
+)  # fmt: skip
+
+
+def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the options that say where its stages are computed: `executor`, `profile`."""
+    return _executor_option(profile_option(command))

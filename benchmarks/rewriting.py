@@ -59,7 +59,11 @@ def records(results: Path) -> Iterator[str]:
         ("*/figure5*.json", figure5.write),
     ):
         for path in sorted(results.glob(pattern)):
-            writer(json.loads(path.read_text()), campaign.writable(path.parent))
+            try:
+                record = json.loads(path.read_text())
+            except ValueError as error:
+                raise ValueError(f"{path} is damaged ({error}): restore it, or delete it and measure again") from error
+            writer(record, campaign.writable(path.parent))
             yield f"{path.with_suffix('')} in all formats{' but pictures' if writer is figure5.write else ''}"
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from benchmarks import answers, everything, figure4, identifiers, paper, rewriting, rules, speed
+from benchmarks import answers, batch_commands, everything, figure4, identifiers, paper, rewriting, rules, speed
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
     chosen_jobs,
     data_options,
+    executor_options,
     jobs_option,
     names,
     results_option,
@@ -51,6 +52,7 @@ def table_command(name: str) -> click.Command:
     @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="E.g. avg.codebook_size=256; repeatable.")
     @click.option("--split", default="test", show_default=True, help="Split to rank; `val` chooses settings and writes nothing.")
     @click.option("--dry-run", is_flag=True, help="List the stages that are missing, and run none.")
+    @executor_options
     @jobs_option
     @tiny_option
     @results_option
@@ -64,7 +66,7 @@ def table_command(name: str) -> click.Command:
 def run_table(
     name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...],
     split: str, dry_run: bool, tiny: bool, results: Path | None, store: Path, data_root: Path | None = None, five_captions: bool = False,
-    jobs: int | None = None,
+    jobs: int | None = None, executor: str = "inline", profile: str | None = None,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, tables
@@ -83,6 +85,13 @@ def run_table(
     if kept and not dry_run:
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
     stages = Store(store)
+    if executor != "inline":
+        from benchmarks.batch import Request
+        from benchmarks.submission import offer
+
+        request = Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans), results=kept and kept.resolve())
+        offer([request], stages, executor, profile, jobs or 0, dry_run, click.echo)
+        return 0
     if dry_run:
         for stage in (missing := campaign.missing(plans, stages)):
             click.echo(f"{stage.name:12} {stage.key}  about {stages.durations.expected(stage):.0f} s")
@@ -254,7 +263,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for module in (answers, everything, figure4, identifiers, paper, report, rewriting, rules, speed):
+for module in (answers, batch_commands, everything, figure4, identifiers, paper, report, rewriting, rules, speed):
     for command in module.COMMANDS:
         cli.add_command(command)
 for table_name in TABLES:

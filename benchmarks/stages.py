@@ -21,6 +21,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from benchmarks import energy
 from benchmarks.environment import environment, forget_peak_memory, git, peak_memory
 from benchmarks.progress import Durations, Progress
 from benchmarks.seal import UserError, fault, move_into_place, read_record, seal
@@ -63,7 +64,7 @@ class Store:
         self._trusted: set[str] = set()  # keys of results that this process made or hashed in full
         self._failed: dict[str, StageFailed] = {}
         self.made: set[str] = set()
-        with self._disk_errors():
+        with self.disk_errors():
             for folder in ("locks", "failed"):
                 (self.root / folder).mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=self.root).close()
@@ -138,7 +139,7 @@ class Store:
         try:
             # Before the lock is taken: a process that waits for one lock while it holds another could wait for ever.
             inputs = {name: self._whole(before) for name, before in stage.inputs.items()}
-            with self._disk_errors(), self._locked(stage):
+            with self.disk_errors(), self._locked(stage):
                 folder = self.folder(stage)
                 damage = fault(folder, deep=True) if folder.is_dir() else None
                 if damage:
@@ -162,6 +163,7 @@ class Store:
         self.progress.begin(stage)
         started, start = datetime.now(UTC), time.perf_counter()
         forget_peak_memory()
+        meters = energy.joules()
         try:
             with recording(inputs) as reads:
                 report = stage(inputs, out)
@@ -179,6 +181,7 @@ class Store:
                 "resumed": resumed,  # then seconds, memory and commit are those of the last run alone
                 "seconds": seconds,
                 "peak_memory_bytes": peak_memory(),
+                "joules": energy.spent(meters, energy.joules()),  # by meter, of the whole device
                 "started": started.isoformat(timespec="seconds"),
                 "environment": environment(),
             }
@@ -221,9 +224,14 @@ class Store:
             behind[before.key] = record
         return behind
 
-    def _failure(self, stage: Stage, error: Exception) -> StageFailed:
+    def note_traceback(self, stage: Stage, text: str) -> Path:
+        """Returns the file in which it keeps why a stage failed."""
         path = self.root / "failed" / f"{stage.name}-{stage.key}.txt"
-        path.write_text("".join(traceback.format_exception(error)))
+        path.write_text(text)
+        return path
+
+    def _failure(self, stage: Stage, error: Exception) -> StageFailed:
+        path = self.note_traceback(stage, "".join(traceback.format_exception(error)))
         return StageFailed(stage, f"{type(error).__name__}: {error}", path)
 
     @contextmanager
@@ -240,7 +248,7 @@ class Store:
             lock.release()
 
     @contextmanager
-    def _disk_errors(self) -> Iterator[None]:
+    def disk_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

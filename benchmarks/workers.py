@@ -12,64 +12,106 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
+from benchmarks import batch_job
 from benchmarks.environment import cores
-from benchmarks.seal import UserError
 from benchmarks.stages import StageFailed, Store
 from methods.stage import Stage
 
 MOST = 4
-"""Processes that are begun unasked: each holds a model and a data set's features in memory."""
+"""Processes that are begun unasked on processors: each holds a model and a data set's features in memory."""
 WAITING = 0.8
 """The part of what is left that must wait for a stage to let it run alone."""
+KILLED = "its process was killed, perhaps for want of memory"
 
 
 def usual() -> int:
-    """Returns how many processes this machine is given unasked: one with a GPU, else one a core, up to `MOST`."""
+    """Returns how many processes this machine is given unasked: one a GPU, else one a core, up to `MOST`."""
     from methods.machine import gpus
 
-    return 1 if gpus() else min(cores(), MOST)
+    return len(gpus()) or min(cores(), MOST)
 
 
-def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]:
+class Slots:
+    """Processes that compute one stage each at a time, with one GPU each where there are several.
+
+    Each is a pool of its own: one that is killed takes no other with it, and is begun anew.
+    """
+
+    def __init__(self, count: int):
+        self.free = list(range(count))
+        self.devices = _devices()
+        self._pools: dict[int | None, ProcessPoolExecutor] = {}
+
+    def begin(self, place: int | None, root: Path, stage: Stage, threads: int, jobs: Path | None) -> Future[tuple[float, str, str]]:
+        """Computes a stage in a free place, or, where None, with all GPUs."""
+        if place not in self._pools:
+            several = len(self.devices) > 1 and place is not None
+            device = self.devices[place % len(self.devices)] if several else None  # type: ignore[operator]
+            # spawn: a fork of a process with threads may hang
+            self._pools[place] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(device,))
+        return self._pools[place].submit(_made, root, stage, threads, jobs)
+
+    def replace(self, place: int | None) -> None:
+        self._pools.pop(place).shutdown(wait=False)
+
+    def close(self, at_once: bool) -> None:
+        if at_once:  # interrupted: nobody waits for minutes of work
+            for child in multiprocessing.active_children():
+                child.terminate()
+        for pool in self._pools.values():
+            pool.shutdown(cancel_futures=True)
+
+
+def compute(stages: Sequence[Stage], store: Store, jobs: int, watched: Path | None = None) -> Iterator[Stage]:
     """Yields stages as they are finished, longest way to the end first. What a failed one holds up is left out; `store` knows why.
 
     Args:
         stages: what is missing, as `Store.plan` gives it.
+        jobs: stages at once; one whose work all GPUs share runs alone.
+        watched: folder in which each stage notes how far it is, and keeps what it printed (`batch_job.py`).
 
     Raises:
         UserError: if the disk is full.
     """
     left = {stage.key: stage for stage in stages}
     ahead = _ways(stages, store)
-    running: dict[Future[tuple[float, str, str]], Stage] = {}
+    running: dict[Future[tuple[float, str, str]], tuple[Stage, int | None]] = {}
     threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
-    # spawn: a fork of a process with threads may hang
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    slots = Slots(jobs)
     try:
         while left or running:
             ready = [stage for stage in left.values() if not any(before.key in ahead for before in stage.inputs.values())]
             begun = sorted(ready, key=lambda stage: -ahead[stage.key])[: jobs - len(running)]
-            if any(_alone(stage, ahead, stages) for stage in running.values()):
+            if any(_alone(stage, ahead, stages) or place is None for stage, place in running.values()):
                 begun = []
-            elif begun and not running and _alone(begun[0], ahead, stages):
-                begun = begun[:1]
+            elif begun and (_alone(begun[0], ahead, stages) or _shared(begun[0], slots)):
+                begun = begun[:1] if not running else []
+            else:
+                begun = [stage for stage in begun if not _shared(stage, slots)]
             # one that begins alone has all threads; one that joins others later has its part
             share = max(threads // max(len(running) + len(begun), 1), 1)
             for stage in begun:
                 del left[stage.key]
                 store.progress.begin(stage)
-                running[pool.submit(_made, store.root, stage, share)] = stage
+                place = None if _shared(stage, slots) else slots.free.pop(0)
+                running[slots.begin(place, store.root, stage, share, watched)] = stage, place
             if not running:
                 return  # what is left waits for what failed
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                stage = running.pop(future)
+                stage, place = running.pop(future)
+                if place is not None:
+                    slots.free.append(place)
                 try:
                     seconds, cause, path = future.result()
                 except BrokenProcessPool:
-                    raise UserError("a process was killed, perhaps for want of memory: run again with --jobs 1") from None
+                    slots.replace(place)
+                    cause, path = KILLED, str(store.note_traceback(stage, KILLED))
+                    if watched is not None:
+                        batch_job.note(watched, stage, str(os.getpid()), "failed", cause, path)
                 if cause:
                     store.note_failure(StageFailed(stage, cause, Path(path)))
                     continue
@@ -78,10 +120,19 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int) -> Iterator[Stage]
                 store.progress.end(stage, seconds)
                 yield stage
     finally:
-        if running:  # interrupted: nobody waits for minutes of work
-            for child in multiprocessing.active_children():
-                child.terminate()
-        pool.shutdown(cancel_futures=True)
+        slots.close(at_once=bool(running))
+
+
+def _devices() -> list[str]:
+    """Returns the GPUs that are visible, as CUDA_VISIBLE_DEVICES names them."""
+    from methods.machine import gpus
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named.split(",") if named else [str(index) for index in range(len(gpus()))]
+
+
+def _shared(stage: Stage, slots: Slots) -> bool:
+    return stage.how.get("processes", 1) != 1 and len(slots.devices) > 1
 
 
 def _alone(stage: Stage, ahead: Mapping[str, float], stages: Sequence[Stage]) -> bool:
@@ -101,8 +152,10 @@ def _ways(stages: Sequence[Stage], store: Store) -> dict[str, float]:
     return {stage.key: after[stage.key] for stage in stages}
 
 
-def _end_with_parent() -> None:
-    """Sees to it that this process ends when the one that began it does, killed perhaps: else it would wait for work for ever."""
+def _begin(device: str | None) -> None:
+    """Readies a process: it has one GPU where there are several, and it ends when the one that began it does, killed perhaps."""
+    if device is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -113,7 +166,7 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _made(root: Path, stage: Stage, threads: int) -> tuple[float, str, str]:
+def _made(root: Path, stage: Stage, threads: int, watched: Path | None) -> tuple[float, str, str]:
     """Makes a stage in this process; returns its seconds, or why it failed and where its traceback is."""
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(threads)  # what torch, where it is still to be imported, begins with
@@ -121,7 +174,26 @@ def _made(root: Path, stage: Stage, threads: int) -> tuple[float, str, str]:
         sys.modules["torch"].set_num_threads(threads)
     store = Store(root)
     try:
-        store.run(stage)
+        if watched is None:
+            store.run(stage)
+        else:
+            with _printing_to(watched / f"{stage.key}.log"):
+                batch_job.run(store, stage, watched, str(os.getppid()))
     except StageFailed as failed:
         return 0.0, failed.cause, str(failed.path)
     return store.report(stage)["seconds"], "", ""
+
+
+@contextmanager
+def _printing_to(path: Path) -> Iterator[None]:
+    """Sends what this process and those that it begins print into a file."""
+    kept = os.dup(1), os.dup(2)
+    with path.open("a") as log:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+    try:
+        yield
+    finally:
+        for number, old in zip((1, 2), kept, strict=True):
+            os.dup2(old, number)
+            os.close(old)

@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 
+from methods.interruption import Interrupted, answered, asked
 from methods.processes import unwrapped
 
 log = logging.getLogger("vokenbench")
@@ -50,13 +51,17 @@ class Checkpoints:
         """Says whether it is time for one; the same in all processes."""
         if self.folder is None:
             return False
-        due = self.minutes == 0 or time.monotonic() - self.last > max(60 * self.minutes, SHARE * self.cost)
+        due = self.minutes == 0 or bool(asked()) or time.monotonic() - self.last > max(60 * self.minutes, SHARE * self.cost)
         if self.accelerator.num_processes == 1 or self.minutes == 0:
             return due
         return updates % ASKED == 0 and self._agreed(due)
 
     def save(self, number: int) -> None:
-        """Writes a checkpoint under a temporary name, renames it when whole or removes it, and removes all but the newest two."""
+        """Writes a checkpoint under a temporary name, renames it when whole or removes it, and removes all but the newest two.
+
+        Raises:
+            Interrupted: afterwards, in all processes, if the training was asked to stop.
+        """
         assert self.folder is not None
         start, final = time.monotonic(), self.folder / f"{number:09d}"
         part = final.with_suffix(".part")
@@ -80,6 +85,11 @@ class Checkpoints:
         self.accelerator.wait_for_everyone()
         self.last = time.monotonic()
         self.cost = self.last - start
+        wish = self._agreed(asked())
+        if wish == "stop":
+            raise Interrupted
+        if wish and self.accelerator.is_main_process:
+            answered()
 
     def restore(self) -> bool:
         """Loads the newest whole checkpoint into what was prepared and registered; says whether there was one.

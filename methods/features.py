@@ -23,6 +23,7 @@ from baselines.default_encoder import save_default
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings
 from methods.extraction import picture_shards, write_states
+from methods.heartbeat import beat
 from methods.reads import SplitArrays, known, note, selecting
 from methods.stage import UNFINISHED
 
@@ -165,7 +166,8 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
     steps = -(-len(texts_QH) // settings.batch) * settings.epochs
     schedule = warm_cosine(optimizer, steps)
     curve, best, kept = [], -1.0, {}
-    for _ in tqdm(range(settings.epochs), desc="encoder", unit="epoch", leave=False):
+    for epoch in tqdm(range(settings.epochs), desc="encoder", unit="epoch", leave=False):
+        beat("encoder", epoch, settings.epochs)
         for rows_B in torch.randperm(len(texts_QH)).to(where).split(settings.batch):
             images_BD = image_head(nn.functional.dropout(pictures_NH[rows_Q[rows_B]], settings.dropout))
             texts_BD = text_head(nn.functional.dropout(texts_QH[rows_B], settings.dropout))

@@ -1,6 +1,7 @@
 """One training in one or several processes of this machine: through accelerate, a process a GPU (gloo on CPUs).
 
-P processes. A stage's function is started anew in each by torch's elastic launcher, and the first one's report is the stage's.
+P processes. A stage's function is started anew in each by torch's elastic launcher, and the first one's report is the stage's. Where a job
+system has started P tasks, each of them starts one, and the tasks but the first `follow` what that one does.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,17 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from avg.generator import Generator
 from avg.settings import GeneratorSettings
+from methods.interruption import ASK_FILE, Interrupted, listening
 from methods.reads import absorb, recording
 
 ROOT = Path(__file__).resolve().parent.parent
 STOPPING = 60
 """Seconds in which the launcher ends its processes; it waits 30 for them."""
 PR_SET_PDEATHSIG = 1
+TASKS_FOLDER = "VOKENBENCH_TASKS_FOLDER"
+"""Set where the tasks of a job wait to be led: a folder that all of them see."""
+STAGE, OVER, ASK, STOPPED = "stage.json", "over", "ask", "stopped"
+LOOK = 0.5
 # looked up here, since between fork and exec a library may not be loaded
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -123,28 +131,22 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
     Raises:
         ValueError: if the function raised one, of any kind, in one of them: in its words.
         RuntimeError: if it raised anything else, with that one's name, or if a process died.
+        Interrupted: if they stopped behind a checkpoint, as they were asked to.
 
     The traceback of the process is a note of the error.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    tasks = os.environ.get(TASKS_FOLDER)
+    with _handed_over(Path(tasks)) if tasks else tempfile.TemporaryDirectory() as folder:
         job = Path(folder)
         paths = {name: str(Path(path).resolve()) for name, path in inputs.items()}
         stage = {"function": function, "config": dict(config), "inputs": paths, "out": str(out.resolve())}
-        (job / "stage.json").write_text(json.dumps(stage))
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        command += ["--module", "methods.processes", str(job)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])}
-        this = os.getpid()
-        running = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=lambda: _die_with(this))
-        try:
-            code = running.wait()
-        except BaseException:
-            running.terminate()  # not killed: it ends its processes, which are in sessions of their own and would go on without us
-            try:
-                running.wait(STOPPING)
-            finally:
-                running.kill()
-            raise
+        (job / "stage.part").write_text(json.dumps(stage))
+        os.replace(job / "stage.part", job / STAGE)
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module", "methods.processes"]
+        with listening(job / ASK):
+            code = _started(["-m", "methods.processes"] if tasks else torchrun, job)
+        if (job / STOPPED).exists():
+            raise Interrupted
         errors = sorted(job.glob("error-*.json"))
         if errors:
             error = json.loads(errors[0].read_text())
@@ -156,6 +158,51 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
         found = json.loads((job / "report.json").read_text())
         absorb(found["reads"])
         return found["report"]
+
+
+def _started(module: list[str], job: Path) -> int:
+    """Returns the exit code of a process that runs a job's stage, or starts those that do."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, ASK_FILE: str(job / ASK)}
+    this = os.getpid()
+    command = [sys.executable, *module, str(job)]
+    running = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=lambda: _prepare(this))
+    try:
+        return running.wait()
+    except BaseException:
+        running.terminate()  # not killed: it ends its processes, which are in sessions of their own and would go on without us
+        try:
+            running.wait(STOPPING)
+        finally:
+            running.kill()
+        raise
+
+
+@contextmanager
+def _handed_over(job: Path) -> Iterator[Path]:
+    """Gives the folder in which the other tasks of a job look for work, and tells them at the end that there is no more."""
+    job.mkdir(parents=True, exist_ok=True)
+    try:
+        yield job
+    finally:
+        (job / OVER).touch()
+
+
+def follow() -> None:
+    """Does this task's share of what the first task of a job hands over with `launch`; returns when that is over."""
+    job = Path(os.environ[TASKS_FOLDER])
+    while not (job / STAGE).exists():
+        if (job / OVER).exists():
+            return
+        time.sleep(LOOK)
+    if code := _started(["-m", "methods.processes"], job):
+        raise SystemExit(code)
+
+
+def _prepare(parent: int) -> None:
+    """Readies a process between fork and exec: it dies with its parent, and a job system's notice to all processes does not end it."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    _die_with(parent)
 
 
 def _die_with(parent: int) -> None:
@@ -170,12 +217,15 @@ def main(job: Path) -> None:
     """Runs the stage's function of a job in this process, one of P."""
     _die_with(os.getppid())
     rank = os.environ["RANK"]
-    stage = json.loads((job / "stage.json").read_text())
+    stage = json.loads((job / STAGE).read_text())
     module, _, name = stage["function"].partition(":")
     try:
         inputs = {key: Path(path) for key, path in stage["inputs"].items()}
         with recording(inputs) as reads:
             report = getattr(importlib.import_module(module), name)(stage["config"], inputs, Path(stage["out"]))
+    except Interrupted:
+        (job / STOPPED).touch()
+        return
     except Exception as error:
         refused = isinstance(error, ValueError)
         told = {"name": type(error).__name__, "text": str(error), "refused": refused, "trace": traceback.format_exc()}

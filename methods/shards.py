@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from methods.heartbeat import beat
 from methods.weights import damage
 
 log = logging.getLogger("vokenbench")
@@ -54,6 +55,7 @@ class Shards:
             unfinished, arrays = path.with_suffix(".part"), work(first, end)
             save_file(arrays, unfinished, {"sha256": _hash(arrays)})
             put(unfinished, path)
+            beat(self.name, end, self.bounds[-1][1])
         return self
 
     def __iter__(self) -> Iterator[tuple[int, int, Arrays]]:

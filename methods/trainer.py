@@ -30,7 +30,9 @@ from avg.settings import GeneratorSettings
 from methods.batching import batches
 from methods.beam import DeviceTrie, beam_search
 from methods.checkpoint import Checkpoints
+from methods.heartbeat import beat
 from methods.identified import Identified, Shown, lengths, trimmed
+from methods.interruption import listening
 from methods.objective import Batch, Objective, some
 from methods.processes import Whole, accelerator, restore_weights, sharded, trained_weights
 from methods.trie import Trie
@@ -94,10 +96,11 @@ class Trainer:
                 first = Batch(torch.zeros(1, dtype=torch.long), self.train_split.codes_XL[:1])
                 self.whole.eval()(partial(self.objective.generative, first))
         self.checkpoints.restore()
-        if self.stage == "generative":
-            self.generative()
-        if self.settings.discriminative == "second-stage":
-            self.second_stage()
+        with listening() if self.checkpoints.folder else nullcontext():
+            if self.stage == "generative":
+                self.generative()
+            if self.settings.discriminative == "second-stage":
+                self.second_stage()
 
     def generative(self) -> None:
         """Minimises Eq. 7, summed over a caption batch and, where pictures are learned, a third as many pictures."""
@@ -110,7 +113,7 @@ class Trainer:
                 if settings.discriminative == "joint":
                     batch = self._with_candidates(batch)
                 self._update(batch, self.objective.first_stage)
-                self._keep()
+                self._keep("generator", self.epoch * steps + self.step, settings.epochs * steps)
             loss = self._mean(steps)
             self.epoch, self.step = self.epoch + 1, 0
             self.since_best = 0 if self._validate(loss=loss) else self.since_best + 1
@@ -156,7 +159,7 @@ class Trainer:
             self._update(self._with_candidates(batch), self.objective.second_stage)
             if self.step % checks == 0:
                 self._validate(discriminative_loss=self._mean(checks))
-            self._keep()
+            self._keep("discriminative", self.step, settings.discriminative_steps)
 
     def _with_candidates(self, batch: Batch) -> Batch:
         length = self._training_trie()[0].identifiers_NL.shape[1]
@@ -223,8 +226,10 @@ class Trainer:
         self.schedule.step()
         self.step += 1
 
-    def _keep(self) -> None:
-        """Makes a checkpoint if it is time; where it stands, nothing of this update may be left to do."""
+    def _keep(self, what: str, done: int, total: int) -> None:
+        """Tells how far it is, and makes a checkpoint if it is time; where it stands, nothing of this update may be left to do."""
+        if self.accelerator.is_main_process:
+            beat(what, done, total)
         if self.checkpoints.due(self.step):
             self.checkpoints.save(sum(map(len, self.losses.values())) + len(self._unread))
 

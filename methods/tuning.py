@@ -23,6 +23,7 @@ from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
 from methods.extraction import TEXT_BATCH
+from methods.heartbeat import beat
 from methods.reads import note, selecting
 from methods.shards import put
 from methods.stage import UNFINISHED
@@ -58,6 +59,7 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         schedule.load_state_dict(stored["schedule"])
         first, curve, best, best_state = stored["epoch"], stored["curve"], stored["best"], stored["best_state"]
     for epoch in range(first, config["tuning_epochs"]):
+        beat("tuning", epoch, config["tuning_epochs"])
         # seeded anew each epoch, so that a run that goes on draws what an uninterrupted one draws
         torch.manual_seed(1000 * config["seed"] + epoch)
         _epoch(clip, train, trained, optimizer, schedule, config["tuning_batch"], f"tuning {epoch + 1}/{config['tuning_epochs']}")

@@ -12,7 +12,6 @@ import pytest
 
 from benchmarks import workers
 from benchmarks.progress import Progress
-from benchmarks.seal import UserError
 from benchmarks.stages import StageFailed, Store
 from methods.stage import Stage
 
@@ -46,7 +45,7 @@ def project_on_path(monkeypatch):
 def test_stages_run_beside_each_other_and_after_what_they_need(tmp_path, project_on_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     store, first = Store(tmp_path), stage("first", seconds=0.1)
-    left, right = stage("left", first, seconds=2.0), stage("right", first, seconds=2.0)
+    left, right = stage("left", first, seconds=4.0), stage("right", first, seconds=4.0)
     last = stage("last", left, right)
     done = [each.name for each in workers.compute(store.plan([last]), store, 2)]
     assert done[0] == "first" and set(done[1:3]) == {"left", "right"} and done[3] == "last"
@@ -70,10 +69,13 @@ def test_a_failure_holds_up_what_needs_it_and_nothing_else(tmp_path, project_on_
 
 
 @pytest.mark.slow
-def test_a_killed_process_is_said_to_be_one(tmp_path, project_on_path):
-    store = Store(tmp_path)
-    with pytest.raises(UserError, match="a process was killed, perhaps for want of memory: run again with --jobs 1"):
-        list(workers.compute([stage("short", dies=True)], store, 2))
+def test_a_killed_process_is_its_stages_failure_and_no_others(tmp_path, project_on_path):
+    store, dead = Store(tmp_path), stage("dead", dies=True)
+    others = [stage("long", seconds=2.0), stage("after", stage("before"))]
+    done = {each.name for each in workers.compute(store.plan([dead, *others]), store, 2)}
+    assert done == {"long", "before", "after"}
+    with pytest.raises(StageFailed, match="its process was killed, perhaps for want of memory"):
+        store.run(dead)
 
 
 def test_the_longest_way_goes_first(tmp_path):

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# demo.sh PYTHON: Table 1 with tiny settings, from `sbatch` to the printed table, on the cluster of one_node.sh. Nothing is left behind.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+python=$1
+folder=$(mktemp -d)
+trap 'slurm/cluster/one_node.sh down; rm -rf "$folder"' EXIT
+slurm/cluster/one_node.sh up
+run() {
+    echo "+ python -m benchmarks.run $*"
+    "$python" -m benchmarks.run "$@" --store "$folder/store"
+}
+run table1 --tiny --executor slurm --profile one-node --results "$folder/results"
+run status || true
+echo "+ python -m benchmarks.run status --watch"
+"$python" -m benchmarks.run status --watch --every 5 --store "$folder/store" >"$folder/watched"
+tail -n 1 "$folder/watched"
+run collect

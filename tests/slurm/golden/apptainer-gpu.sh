@@ -1,0 +1,29 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=my-project
+#SBATCH --chdir=/store/code
+#SBATCH --cpus-per-task=8
+#SBATCH --dependency=afterany:12:15
+#SBATCH --error=/store/slurm/%j_0_log.err
+#SBATCH --gpus-per-node=1
+#SBATCH --job-name=table1-generator-gpu-6
+#SBATCH --mem=65536M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --open-mode=append
+#SBATCH --output=/store/slurm/%j_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=240
+
+# setup
+export PYTHONPATH="/store/code${PYTHONPATH:+:$PYTHONPATH}"
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+module load apptainer
+export APPTAINERENV_PYTHONPATH=$PYTHONPATH
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /store/slurm/%j_%t_log.out --error /store/slurm/%j_%t_log.err --kill-on-bad-exit=1 apptainer exec --nv --bind /scratch /scratch/images/vokenbench.sif python -u -m submitit.core._submit /store/slurm

@@ -1,0 +1,30 @@
+#!/bin/bash
+
+# Parameters
+#SBATCH --account=my-project
+#SBATCH --chdir=/store/code
+#SBATCH --cpus-per-task=8
+#SBATCH --dependency=afterany:12:15
+#SBATCH --error=/store/slurm/%j_0_log.err
+#SBATCH --gpus-per-node=4
+#SBATCH --hint=nomultithread
+#SBATCH --job-name=table1-generator-gpu-6
+#SBATCH --mem=262144M
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=4
+#SBATCH --open-mode=append
+#SBATCH --output=/store/slurm/%j_0_log.out
+#SBATCH --partition=gpu
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --time=1440
+
+# setup
+export PYTHONPATH="/store/code${PYTHONPATH:+:$PYTHONPATH}"
+export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+module purge
+module load cuda/12.4
+
+# command
+export SUBMITIT_EXECUTOR=slurm
+srun --unbuffered --output /store/slurm/%j_%t_log.out --error /store/slurm/%j_%t_log.err --kill-on-bad-exit=1 PYTHON -u -m submitit.core._submit /store/slurm

@@ -1,0 +1,126 @@
+"""What a batch is made of: groups, scripts, and mistakes that are told before anything is submitted. Needs no SLURM."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import batch, submission
+from benchmarks.batch import grouped, kind_of
+from benchmarks.seal import UserError
+from benchmarks.stages import Store
+from slurm import accounting, launch
+from slurm.profile import Profile, read_profile
+from tests.slurm.made import command, request, stage
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def test_stages_are_grouped_by_class_and_depth_and_cut_to_the_largest_array():
+    data = stage("data")
+    parts = [stage(f"part{number}", data, number=number) for number in range(5)]
+    index = stage("index", data)
+    shared = stage("last", parts[0], index, how={"processes": 0})
+    groups = grouped([data, *parts, index, shared], 2)
+    assert [(group.kind, group.level, len(group.stages)) for group in groups] == [
+        ("cpu", 0, 1), ("cpu", 1, 1), ("gpu", 1, 2), ("gpu", 1, 2), ("gpu", 1, 1), ("gpus", 2, 1),
+    ]  # fmt: skip
+    assert [each for group in groups for each in group.stages if group.kind == "gpu"] == parts
+    assert groups[-1].name == "last-gpus-2"
+    assert grouped([shared], 2)[0].level == 0, "what is there already is waited for by nobody"
+
+
+def test_a_training_of_several_processes_has_a_class_of_its_own():
+    assert [kind_of(stage(name, how=how)) for name, how in (("data", {}), ("generator", {}), ("generator", {"processes": 4}))] == [
+        "cpu", "gpu", "gpus",
+    ]  # fmt: skip
+    one, four = stage("generator", how={"processes": 1}), stage("generator", how={"processes": 4})
+    assert kind_of(one) == "gpu" and one.key == four.key
+
+
+@pytest.mark.parametrize(
+    ("profile", "kind", "count"), [("generic", "gpu", 8), ("generic", "gpus", 1), ("apptainer", "gpu", 1), ("one-node", "cpu", 3)]
+)
+def test_the_scripts_are_those_that_were_read_by_a_person(profile, kind, count):
+    stated = read_profile(Path(profile))
+    order = launch.Order(
+        name="table1-generator-gpu-6",
+        resources=getattr(stated.classes, kind),
+        folder=Path("/store/code"),
+        logs=Path("/store/slurm"),
+        after=("12", "15"),
+        variables={"PYTHONPATH": "/store/code${PYTHONPATH:+:$PYTHONPATH}"},
+    )
+    text = launch.script(count, order, stated).replace(sys.executable, "PYTHON")
+    path = GOLDEN / f"{profile}-{kind}.sh"
+    if "WRITE_GOLDEN" in os.environ:
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_a_dry_run_prints_scripts_graph_and_estimate_and_submits_nothing(tmp_path):
+    """Where no SLURM is installed, too."""
+    arguments = ["table1", "--tiny", "--rows", "avg,random", "--executor", "slurm", "--profile", "generic", "--dry-run"]
+    done = command(tmp_path / "store", *arguments, PATH="/nonexistent")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("#!/bin/bash") == 10
+    assert "#SBATCH --gpus-per-node=1" in done.stdout and "#SBATCH --signal=USR2@120" in done.stdout
+    assert "generator-gpu-6_0" in done.stdout and "after" in done.stdout
+    assert "11 stages in 10 arrays and jobs" in done.stdout and "GPU-hours" in done.stdout
+    assert not (tmp_path / "store" / "batches").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["table1", "--tiny", "--executor", "slurm"], "no sbatch on PATH: submit on a login node of the cluster, or take --executor local"),
+        (["table1", "--tiny", "--executor", "slurm", "--profile", "mine.toml"], "profile mine.toml cannot be read (No such file"),
+        (["table1", "--tiny", "--executor", "cloud"], "'cloud' is not one of 'inline', 'local', 'slurm'"),
+        (["status"], "holds no batch: submit one with --executor slurm or local"),
+        (["resubmit"], "Missing option '--failed'"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_code_2(tmp_path, arguments, message):
+    done = command(tmp_path / "store", *arguments, PATH="/nonexistent")
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_folder_that_cannot_be_shared_is_named(tmp_path):
+    store = Store(tmp_path / "store")
+    (store.root / "batches").touch()
+    done = command(store, "table1", "--tiny", "--rows", "random", "--executor", "slurm")
+    assert done.returncode == 2
+    assert "batches (File exists): name another folder, that all nodes share, with --store" in done.stderr
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
+    """flock answers as NFS does that was mounted without locks."""
+
+    def unsupported(*given):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    refused = pytest.raises(UserError, match=r"file system without locks \(No locks available.*name another folder with --store")
+    with refused, batch.submitting(Store(tmp_path / "store")):
+        pytest.fail("it would have been submitted")
+
+
+def test_nobody_knows_of_no_jobs():
+    assert accounting.ask([]).jobs == {}
+
+
+def test_collecting_what_is_done_needs_no_job(tmp_path):
+    store = Store(tmp_path / "store")
+    last = stage("last")
+    store.run(last)
+    said = []
+    submission.offer([request(cell=last)], store, "local", None, 0, False, said.append)
+    assert said[0].startswith("nothing is missing; made-")
+    assert batch.named(store, None).record()["stages"] == {}
+    assert Profile().classes.gpus.processes == 4

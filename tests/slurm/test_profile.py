@@ -1,0 +1,45 @@
+"""Profiles: what is read, and what is refused by its key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurm.profile import EXAMPLES, Profile, read_profile
+
+
+@pytest.mark.parametrize("name", ["generic", "apptainer", "one-node"])
+def test_the_examples_are_profiles(name):
+    assert read_profile(Path(name)) == read_profile(EXAMPLES / f"{name}.toml") != Profile()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("partion = 'gpu'", "unknown key 'partion': did you mean partition?"),
+        ("[classes.large]\ncpus = 1", "unknown key 'classes.large': valid are cpu, gpu, gpus"),
+        ("[classes.gpu]\nminute = 3", "unknown key 'classes.gpu.minute': did you mean minutes?"),
+        ("[classes.gpu]\nminutes = 0", "classes.gpu.minutes = 0: Input should be greater than or equal to 1"),
+        ("notice_seconds = 'soon'", "notice_seconds = 'soon': Input should be a valid integer"),
+        ("partition", "is not TOML"),
+    ],
+)
+def test_a_mistake_is_named_by_its_key(tmp_path, text, message):
+    (tmp_path / "mine.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"mine\.toml") as error:
+        read_profile(tmp_path / "mine.toml")
+    assert message in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named_with_the_examples(tmp_path):
+    with pytest.raises(ValueError, match=r"nowhere\.toml cannot be read \(No such file .*: name a file, or one of apptainer, generic"):
+        read_profile(tmp_path / "nowhere.toml")
+
+
+def test_a_profile_says_everything_or_nothing():
+    """What a key leaves out is not given to sbatch; a class's partition is stronger than the profile's."""
+    profile = read_profile(Path("generic"))
+    assert profile.classes.cpu.partition == "cpu" and profile.partition == "gpu" and profile.qos is None
+    with pytest.raises(ValueError):
+        profile.parallel = 3
