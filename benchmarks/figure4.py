@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchmarks.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
 from benchmarks.options import chosen_datasets, data_options, names, results_option, store_option, tiny_option
-from benchmarks.stages import Store
+
+if TYPE_CHECKING:
+    from benchmarks.stages import Store
 
 
 def sizes_of(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -42,6 +44,7 @@ def figure4(
 ) -> None:  # fmt: skip
     """Time every paradigm against the size of the gallery, and draw Figure 4."""
     from benchmarks import campaign, efficiency_report
+    from benchmarks.stages import Store
     from methods.registry import nearest
 
     chosen = chosen_datasets(datasets, tiny, data_root, five_captions)

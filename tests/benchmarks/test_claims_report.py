@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rewriting
 from benchmarks.run import main
 from tests.benchmarks.made_evidence import point, summary
 
