@@ -52,7 +52,7 @@ all: env  ## every table of the paper on the default data set; prints the plan f
 slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, as root): brought up, watched, collected, taken down
 	@slurm/cluster/demo.sh $(PY)
 
-# loadgroup: the tests that share the one cluster go to one worker
+# loadgroup: tests of one file, and all those that share the one cluster, go to one worker
 test: env lavis system  ## all tests, one worker a core
 	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 

@@ -16,6 +16,9 @@ from benchmarks.spec import Row, Table
 from methods.registry import create, method_class, nearest
 from methods.retriever import SearchKnobs
 
+TINY_SHORTLIST = 10
+"""Pairs that a tiny cross-encoder reads for a query: each costs a pass."""
+
 Given = Mapping[str, Mapping[str, Any]]
 """{method or family: {`setting`, or `part.setting`: value}}"""
 
@@ -58,9 +61,11 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN) -> Row
     cls, variant = method_class(row.method)
     default = create(row.method).config
     settings, knobs = dict(variant), dict(row.knobs)
+    if tiny and create(row.method).shortlists:
+        knobs.setdefault("shortlist", TINY_SHORTLIST)
     for address, value in fixed(rules, row.method).items():
         settings = _merged(settings, _layer(address, value, type(default), row.method), default)
-    for layer in (cls.Config.tiny() if tiny else {}, row.settings):
+    for layer in (cls.Config.tiny() if tiny else {}, row.tiny or row.settings if tiny else row.settings):
         settings = _merged(settings, layer, default)
     # The family first: what is given for `grace-numeric` is stronger than what is given for all of `grace`.
     for name in dict.fromkeys(reversed(_names(row))):

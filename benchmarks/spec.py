@@ -35,6 +35,8 @@ class Row:
     sets can have (`only`: one's name, of which the cut to five captions is a part; a family's with `*`), or all but some (`unless`), is
     left out elsewhere. A row of the same key in another table is the same cell.
 
+    `tiny` are settings in place of `settings` where everything shall happen in seconds: a row's own are stronger than the tiny ones.
+
     `series` names what was timed of the row where a table shows speed, and how each serves it: {series of `benchmarks.efficiency`: how}.
     The first is the row's own, others get lines of their own below it.
     """
@@ -47,6 +49,7 @@ class Row:
     kind: Literal["compared", "reference"] = "compared"
     only: str = "*"
     unless: str = ""
+    tiny: Mapping[str, Any] = field(default_factory=dict)
     series: Mapping[str, str] = field(default_factory=dict)
 
     def applies_to(self, dataset: str) -> bool:

@@ -1,4 +1,4 @@
-"""What every test runs under: no hub is asked for anything, and hypothesis draws the same examples each time."""
+"""What every test runs under: no hub is asked for anything, hypothesis draws the same examples each time, a file has one worker."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker a core: threads of several pools that wait for each other would take most of the time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 from hypothesis import settings
 
 # A deadline on a shared machine of two cores fails at random.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Has one worker run all tests of a file (`--dist loadgroup`): what its fixtures train is trained once."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))

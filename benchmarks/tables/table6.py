@@ -18,14 +18,25 @@ LORA: Mapping[str, Any] = {"lora_rank": 8, "lora_alpha": 16, "lora_dropout": 0.1
 AS_RELEASED: Mapping[str, Any] = {**LORA, "copy_codebook": False}
 
 
-def _row(key: str, label: str, generator: Mapping[str, Any], only: str = "*", unless: str = "") -> Row:
-    settings = {"generator": generator}
-    return Row(key=f"avg-{key}", label=label, method="avg", settings=settings, knobs=BEAM_10.knobs, only=only, unless=unless)
+def _row(
+    key: str, label: str, generator: Mapping[str, Any], only: str = "*", unless: str = "", tiny: Mapping[str, Any] | None = None
+) -> Row:
+    return Row(
+        key=f"avg-{key}",
+        label=label,
+        method="avg",
+        settings={"generator": generator},
+        knobs=BEAM_10.knobs,
+        only=only,
+        unless=unless,
+        tiny={"generator": tiny} if tiny else {},
+    )
 
 
 def _decoder(key: str, name: str, width: int, layers: int) -> Row:
     generator = {"width": width, "layers": layers, "feed_forward": 2 * width}
-    return _row(f"decoder-{key}", f"New T5 decoder, {width} x {layers} ({name})", generator, only=MADE)
+    tiny = {"width": width // 8, "feed_forward": width // 4}
+    return _row(f"decoder-{key}", f"New T5 decoder, {width} x {layers} ({name})", generator, only=MADE, tiny=tiny)
 
 
 TABLE6 = Table(

@@ -56,7 +56,9 @@ def test_queries_are_drawn_without_looking():
 
 def test_a_table_is_printed_from_its_grid_and_the_others_are_said_to_be_missing():
     found, absent = measured_tables(
-        "openmoji-scenes", [summary("avg", 1.0), summary("clip", 0.0)], "--dataset openmoji-scenes --protocol paper"
+        "openmoji-scenes",
+        [{**summary(row, hits), "seconds": {}, "index_bytes": 0} for row, hits in (("avg", 1.0), ("clip", 0.0))],
+        "--dataset openmoji-scenes --protocol paper",
     )
     table = next(each for each in found if each["name"] == "table1")
     lines = {line["cells"][0]: line for line in table["groups"][0]["lines"]}

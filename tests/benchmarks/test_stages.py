@@ -160,7 +160,7 @@ def test_the_record_says_what_was_done_and_what_lies_behind(work, root):
     assert record["report"] == {"length": 2}
     assert record["seconds"] >= 0
     assert record["peak_memory_bytes"] > 2**20
-    assert set(record["environment"]) == {"versions", "git", "hardware"}
+    assert set(record["environment"]) == {"versions", "git", "hardware", "scheduler"}
     assert record["environment"]["versions"]["python"].startswith("3.")
     assert record["lineage"][first.key]["report"] == {"length": 1}
 
