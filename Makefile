@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help env install lavis lavisinstall system table1 all slurm-demo test lint clean
+.PHONY: help env install lavis lavisinstall system table1 all slurm-demo test slurm-test lint clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -40,8 +40,8 @@ lavisinstall:
 	@cat $(LAVIS_PINS) > $(LAVIS)/.installed
 
 # Where they cannot be installed, the tests that need them fail and say so; everything else still runs.
-system:  ## install the Debian packages that tests need (.ci/packages.txt), those that are not there; as root
-	@.ci/packages || echo "the tests that need these packages will fail and say so" >&2
+system:  ## install the Debian packages that `make test` needs (.ci/packages.txt), those that are not there; as root
+	@.ci/packages latex && .ci/packages browser || echo "the tests that need these packages will fail and say so" >&2
 
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
@@ -55,6 +55,11 @@ slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, 
 # loadgroup: tests of one file, and all those that share the one cluster, go to one worker
 test: env lavis system  ## all tests, one worker a core
 	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+
+# Apart from `make test`: they wait for real daemons, some of them for minutes, and want a quiet machine.
+slurm-test: env  ## the tests against a real SLURM on this machine (Debian, as root)
+	@.ci/packages slurm
+	@$(PY) -m pytest -m cluster $(ARGS)
 
 lint: env  ## ruff and mypy
 	@$(PY) -m ruff check .

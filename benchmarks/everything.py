@@ -15,6 +15,7 @@ from benchmarks.options import (
     data_options,
     executor_options,
     jobs_option,
+    names,
     results_option,
     store_option,
     tiny_option,
@@ -32,6 +33,7 @@ OF_OTHERS = ("references",)
 
 @click.command("all")
 @data_options
+@click.option("--tables", "wanted", callback=names, help="Tables, comma-separated; all of the paper's by default.")
 @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help=f"Of {' and '.join(SEEDED)}; others have one.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and run nothing.")
@@ -41,8 +43,8 @@ OF_OTHERS = ("references",)
 @results_option
 @store_option
 def everything(
-    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, seeds: int, dry_run: bool, jobs: int | None,
-    tiny: bool, results: Path | None, store: Path, executor: str, profile: str | None,
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, wanted: tuple[str, ...], protocol: str, seeds: int,
+    dry_run: bool, jobs: int | None, tiny: bool, results: Path | None, store: Path, executor: str, profile: str | None,
 ) -> int:  # fmt: skip
     """Measure every table of the paper; the plan, with what tables share, is printed first."""
     from benchmarks import campaign, tables
@@ -51,7 +53,7 @@ def everything(
     from benchmarks.stages import Store
 
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
-    chosen = {name: tables.table(name) for name in tables.TABLES if name not in OF_OTHERS}
+    chosen = {name: tables.table(name) for name in wanted or [name for name in tables.TABLES if name not in OF_OTHERS]}
     plans = {name: campaign.plan_cells(table, datasets, protocol, seeds if name in SEEDED else 1, tiny) for name, table in chosen.items()}
     kept = results or (None if tiny and datasets != (TINY_DATASET,) else Path("results"))
     stages = Store(store)

@@ -17,9 +17,10 @@ DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
 
 
 def pytest_collection_modifyitems(items):
-    """Has one worker run all tests that share the cluster (`--dist loadgroup`)."""
+    """Marks the tests that need the cluster, and has one worker run all of them (`--dist loadgroup`)."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
@@ -36,9 +37,7 @@ def _cluster():
     """SLURM, while this lasts. A missing one is a failure, not a skip."""
     missing = [name for name in DAEMONS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
     if missing or os.geteuid():
-        pytest.fail(
-            f"these tests need a real SLURM, {', '.join(missing) or 'and root to start it'}: run `.ci/packages slurm` as root", False
-        )
+        pytest.fail(f"these tests need a real SLURM, {', '.join(missing) or 'and root to start it'}: run `make slurm-test` as root", False)
     subprocess.run([SCRIPT, "up"], check=True)
     yield socket.gethostname().partition(".")[0]
     subprocess.run([SCRIPT, "down"], check=True)
