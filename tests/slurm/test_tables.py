@@ -9,7 +9,7 @@ import pytest
 from benchmarks.stages import Store
 from tests.slurm.made import command, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]  # minutes each
 
 
 @pytest.fixture(scope="module")
