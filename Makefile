@@ -41,7 +41,7 @@ lavisinstall:
 
 # Where they cannot be installed, the tests that need them fail and say so; everything else still runs.
 system:  ## install the Debian packages that `make test` needs (.ci/packages.txt), those that are not there; as root
-	@.ci/packages latex && .ci/packages browser || echo "the tests that need these packages will fail and say so" >&2
+	@for what in latex browser; do .ci/packages $$what || echo "tests that need these packages will fail and say so" >&2; done
 
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
@@ -65,7 +65,6 @@ lint: env  ## ruff and mypy
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
-
 
 clean:  ## remove the environments and what tools cached; the store (.vokenbench) and results/ stay
 	rm -rf $(VENV) $(LAVIS) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

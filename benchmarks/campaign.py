@@ -21,6 +21,7 @@ from benchmarks.outside import OUTSIDE
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
+from benchmarks.record import read_measured
 from benchmarks.render import csv, latex, markdown
 from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
@@ -300,13 +301,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is no summary that this version reads.
     """
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it and run its cell again") from error
-    if not isinstance(found, dict) or found.get("format") != 1:
-        raise ValueError(f"{path} is no run summary of format 1: delete it and run its cell again")
-    return found
+    return read_measured(path, "run summary", "delete it and run its cell again")
 
 
 def spent(records: Mapping[str, Mapping[str, Any]], made: set[str]) -> list[tuple[str, int, float, str]]:

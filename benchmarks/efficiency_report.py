@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.contest import figures
 from benchmarks.efficiency import BATCHES, PAIRED, SERIES, SHORTLIST, place
+from benchmarks.record import read_measured
 from benchmarks.seal import write_atomically
 
 Stored = Mapping[str, Any]
@@ -36,13 +37,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is none that this version reads.
     """
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it and run figure4 again") from error
-    if not isinstance(found, dict) or found.get("format") != 1:
-        raise ValueError(f"{path} is no record of format 1: delete it and run figure4 again")
-    return found
+    return read_measured(path, "record", "delete it and run figure4 again")
 
 
 def write(stored: Stored, folder: Path) -> str:

@@ -5,7 +5,6 @@ Q queries.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.grid import same_queries
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import protocol as rules_of
+from benchmarks.record import read_measured
 from benchmarks.spec import RECALL
 
 CUT = {column.key: column.k for column in RECALL}
@@ -124,12 +124,9 @@ def _record(path: Path, part: str) -> list[dict[str, Any]]:
     """Returns a part of a record of measurements; nothing where there is no record."""
     if not path.exists():
         return []
-    try:
-        stored = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): delete it and measure again") from error
-    if not isinstance(stored, dict) or stored.get("format") != 1 or part not in stored:
-        raise ValueError(f"{path} is no record of format 1 with {part}: delete it and measure again")
+    stored = read_measured(path, "record", remedy := "delete it and measure again")
+    if part not in stored:
+        raise ValueError(f"{path} is a record without {part}: {remedy}")
     return stored[part]
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from benchmarks.options import results_option
+from benchmarks.record import read_measured
 
 
 @click.command()
@@ -59,11 +59,7 @@ def records(results: Path) -> Iterator[str]:
         ("*/figure5*.json", figure5.write),
     ):
         for path in sorted(results.glob(pattern)):
-            try:
-                record = json.loads(path.read_text())
-            except ValueError as error:
-                raise ValueError(f"{path} is damaged ({error}): restore it, or delete it and measure again") from error
-            writer(record, campaign.writable(path.parent))
+            writer(read_measured(path, "record", "restore it, or delete it and measure again"), campaign.writable(path.parent))
             yield f"{path.with_suffix('')} in all formats{' but pictures' if writer is figure5.write else ''}"
 
 

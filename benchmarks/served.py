@@ -53,10 +53,7 @@ def cross_encoder(dataset: str, tiny: bool, store: Store, trained: bool) -> tupl
 def _finished(method: str, dataset: str, tiny: bool, store: Store) -> CellPlan | None:
     """Returns the cell of a method with its own settings, if all of it is in the store."""
     table = Table(name=method, caption="", columns=RECALL, rows=(Row(key=method, label=method, method=method),), reported={})
-    try:
-        (plan,) = plan_cells(table, [dataset], DEFAULT_PROTOCOL, tiny=tiny)
-    except ValueError:
-        return None  # it names no model
+    (plan,) = plan_cells(table, [dataset], DEFAULT_PROTOCOL, tiny=tiny)
     return plan if store.done(plan.ranking.inputs["index"]) else None
 
 

@@ -76,9 +76,7 @@ def _order(batch: Batch, group: Group, code: Path, profile: Profile, job_of: Map
         "OMP_NUM_THREADS": "${SLURM_CPUS_PER_TASK:-1}",
         "TQDM_DISABLE": "1",
     }
-    lavis = PROJECT / ".venv-lavis"
-    if lavis.is_dir() and "VOKENBENCH_LAVIS" not in os.environ:
-        variables["VOKENBENCH_LAVIS"] = str(lavis)  # which is no part of the copied code
+    variables |= _lavis()
     return launch.Order(
         name=f"{batch.id}-{group.name}",
         resources=getattr(profile.classes, group.kind),
@@ -88,6 +86,12 @@ def _order(batch: Batch, group: Group, code: Path, profile: Profile, job_of: Map
         logs=batch.logs,
         variables=variables,
     )
+
+
+def _lavis() -> dict[str, str]:
+    """Returns the variable that names LAVIS's environment to the copied code, of which it is no part; nothing where the user named one."""
+    folder = PROJECT / ".venv-lavis"
+    return {"VOKENBENCH_LAVIS": str(folder)} if folder.is_dir() and "VOKENBENCH_LAVIS" not in os.environ else {}
 
 
 def _task(batch: Batch, stage: Stage, store: Store, profile: Profile) -> Any:
@@ -136,9 +140,7 @@ def begin_queue(batch: Batch, keys: Sequence[str], store: Store, slots: int) -> 
 
     record, code = batch.record(), batch.new_code()
     path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1"}
-    if "VOKENBENCH_LAVIS" not in environment and (PROJECT / ".venv-lavis").is_dir():
-        environment["VOKENBENCH_LAVIS"] = str(PROJECT / ".venv-lavis")
+    environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1", **_lavis()}
     # the shell ends at once, so that the queue is nobody's child and goes on when this process and its terminal are gone
     begin = ["sh", "-c", '"$@" </dev/null >>"$0" 2>&1 & echo $!', str(batch.folder / "queue.log")]
     queue = [sys.executable, "-m", "benchmarks.batch_queue", str(store.root), batch.id, str(slots)]
