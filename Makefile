@@ -46,7 +46,7 @@ system:  ## install the Debian packages that `make test` needs (.ci/packages.txt
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
 
-all: env  ## every table of the paper on the default data set; prints the plan first
+all: env  ## every table and figure, claims and report on the default data set; prints the plan first
 	@$(PY) -m benchmarks.run all $(ARGS)
 
 slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, as root): brought up, watched, collected, taken down

@@ -17,10 +17,10 @@ from typing import Any
 from benchmarks.cells import CellPlan, cell_stages, labelled, seeded, summary
 from benchmarks.facts import speed_of
 from benchmarks.grid import Grid, build_grid
-from benchmarks.outside import OUTSIDE
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
+from benchmarks.rankings.outside import OUTSIDE
 from benchmarks.record import read_measured
 from benchmarks.render import csv, latex, markdown
 from benchmarks.seal import UserError, write_atomically

@@ -1,7 +1,11 @@
-"""`all`: every table of the paper on one plan. Stages that several tables share are computed once. Imports are inside functions."""
+"""`all`: every table of the paper on one plan, then figures, claims and report. Imports are inside functions.
+
+Stages that several tables share are computed once.
+"""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +37,7 @@ OF_OTHERS = ("references",)
 
 @click.command("all")
 @data_options
-@click.option("--tables", "wanted", callback=names, help="Tables, comma-separated; all of the paper's by default.")
+@click.option("--tables", "wanted", callback=names, help="These alone, comma-separated.  [default: all of the paper's, figures, report]")
 @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help=f"Of {' and '.join(SEEDED)}; others have one.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, and run nothing.")
@@ -46,7 +50,7 @@ def everything(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, wanted: tuple[str, ...], protocol: str, seeds: int,
     dry_run: bool, jobs: int | None, tiny: bool, results: Path | None, store: Path, executor: str, profile: str | None,
 ) -> int:  # fmt: skip
-    """Measure every table of the paper; the plan, with what tables share, is printed first."""
+    """Measure every table of the paper, draw its figures, judge its claims; the plan, with what tables share, is printed first."""
     from benchmarks import campaign, tables
     from benchmarks.prefetch import refuse_missing
     from benchmarks.render import markdown
@@ -58,15 +62,18 @@ def everything(
     kept = results or (None if tiny and datasets != (TINY_DATASET,) else Path("results"))
     stages = Store(store)
     processes = chosen_jobs(jobs, tiny)
+    drawn = [] if wanted or kept is None else further(datasets, protocol, tiny, kept, store)
     for line in plan_lines(plans, stages, processes):
         click.echo(line)
+    for arguments in drawn:
+        click.echo(f"then: python -m benchmarks.run {shlex.join(arguments)}")
     if dry_run and executor == "inline":
         return 0
     if kept and not dry_run:
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
     if executor != "inline":
-        from benchmarks.batch import Request
-        from benchmarks.submission import offer
+        from benchmarks.batch.batch import Request
+        from benchmarks.batch.submission import offer
 
         where = kept.resolve() if kept else None
         requests = [
@@ -74,6 +81,8 @@ def everything(
             for name, table in chosen.items()
         ]
         offer(requests, stages, executor, profile, jobs or 0, dry_run, click.echo)
+        if drawn:
+            click.echo("what follows the tables is not submitted: give the commands above when the tables are collected")
         return 0
     every = [plan for of_table in plans.values() for plan in of_table]
     refuse_missing(every, stages)
@@ -87,7 +96,30 @@ def everything(
     click.echo(f"written: {kept / campaign.folder_name(datasets, protocol)}" if kept else "written: nowhere (see --results)")
     for line in failed:
         click.echo(f"failed: {line}", err=True)
+    root = click.get_current_context().find_root().command
+    for arguments in drawn:
+        click.echo(f"\n+ python -m benchmarks.run {shlex.join(arguments)}")
+        root.main(arguments, prog_name="python -m benchmarks.run", standalone_mode=False)
     return int(bool(failed))
+
+
+def further(datasets: Sequence[str], protocol: str, tiny: bool, results: Path, store: Path) -> list[list[str]]:
+    """Returns the commands that follow the tables, as arguments: identifier report, figures, claims, report.
+
+    Figure 4 takes ten minutes that no stage keeps, so what is timed already is not timed again.
+    """
+    from benchmarks import campaign
+
+    size, kept, stages = ["--tiny"] * tiny, ["--results", str(results)], ["--store", str(store)]
+    commands = []
+    for dataset in datasets:
+        of, under = ["--dataset", dataset], ["--protocol", protocol]
+        commands += [["codes", *of, *under, *size, *kept, *stages], ["figure5", *of, *under, *size, *kept, *stages]]
+        if not (results / dataset / "efficiency.json").exists() and protocol == campaign.DEFAULT_PROTOCOL:
+            commands.append(["figure4", *of, *size, *kept, *stages])
+        commands.append(["claims", *of, "--protocol", protocol, *kept])
+        commands.append(["report", *of, *under, *size, *kept, *stages])
+    return commands
 
 
 def plan_lines(plans: Mapping[str, Sequence[CellPlan]], store: Store, jobs: int) -> list[str]:

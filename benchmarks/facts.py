@@ -1,6 +1,6 @@
 """What a table says of a row besides its recall: paradigm, speed, cost of training, size of the index.
 
-From run summaries, and from the record that `figure4` leaves of a data set (`benchmarks/efficiency.py`).
+From run summaries, and from the record that `figure4` leaves of a data set (`benchmarks/speed/efficiency.py`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import Any, Literal
 
 from benchmarks.contest import figures
-from benchmarks.efficiency import PAIRED, place
 from benchmarks.spec import Row, Table
+from benchmarks.speed.efficiency import PAIRED, place
 
 IMAGES = 300_000
 """Of the gallery at which the paper compares speed."""
@@ -168,7 +168,7 @@ def notes(table: Table, dataset: str, speed: Mapping[str, Any] | None) -> list[s
 
 def speed_of(table: Table, datasets: Sequence[str], results: Path) -> dict[str, Mapping[str, Any]]:
     """Returns the records of speed under a results folder by data set, of those that have one; none for a table that shows no speed."""
-    from benchmarks.efficiency_report import RECORD, read
+    from benchmarks.speed.efficiency_report import RECORD, read
 
     paths = {dataset: results / dataset / RECORD for dataset in datasets} if table.facts else {}
     return {dataset: read(path) for dataset, path in paths.items() if path.is_file()}

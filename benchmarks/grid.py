@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import facts, leakage, outside
+from benchmarks import facts, leakage
 from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import protocol, protocol_line
+from benchmarks.rankings import outside
 from benchmarks.spec import Column, Row, Table
 from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES, SEED, intervals, seed_spread
 

@@ -48,7 +48,9 @@ def protocols(results: Path) -> Iterator[str]:
 
 def records(results: Path) -> Iterator[str]:
     """What is computed from one record of measurements each."""
-    from benchmarks import campaign, codes_report, decoding_report, efficiency_report, figure5, search_error
+    from benchmarks import campaign
+    from benchmarks.identifiers import codes_report, figure5
+    from benchmarks.speed import decoding_report, efficiency_report, search_error
 
     for pattern, writer in (
         ("decoding/*.json", decoding_report.write),
@@ -65,7 +67,8 @@ def records(results: Path) -> Iterator[str]:
 
 def claims(results: Path) -> Iterator[str]:
     """Last: they are judged on the records above."""
-    from benchmarks import campaign, claims_report
+    from benchmarks import campaign
+    from benchmarks.paper import claims_report
 
     for path in sorted(results.glob("*/claims.md")):
         dataset, _, protocol = path.parent.name.partition("@")

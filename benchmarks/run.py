@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
-from benchmarks import answers, batch_commands, everything, figure4, identifiers, paper, rewriting, rules, speed
+from benchmarks import everything, rewriting, rules
+from benchmarks.batch import commands as batch_commands
+from benchmarks.identifiers import command as identifiers
 from benchmarks.options import (
     TINY_DATASET,
     chosen_datasets,
@@ -22,7 +24,11 @@ from benchmarks.options import (
     store_option,
     tiny_option,
 )
+from benchmarks.paper import command as paper
+from benchmarks.rankings import command as answers
 from benchmarks.report import command as report
+from benchmarks.speed import command as speed
+from benchmarks.speed import figure4
 from benchmarks.tables import TABLES
 
 
@@ -86,8 +92,8 @@ def run_table(
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
     stages = Store(store)
     if executor != "inline":
-        from benchmarks.batch import Request
-        from benchmarks.submission import offer
+        from benchmarks.batch.batch import Request
+        from benchmarks.batch.submission import offer
 
         request = Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans), results=kept and kept.resolve())
         offer([request], stages, executor, profile, jobs or 0, dry_run, click.echo)

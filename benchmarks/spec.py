@@ -37,7 +37,7 @@ class Row:
 
     `tiny` are settings in place of `settings` where everything shall happen in seconds: a row's own are stronger than the tiny ones.
 
-    `series` names what was timed of the row where a table shows speed, and how each serves it: {series of `benchmarks.efficiency`: how}.
+    `series` names what was timed of the row where a table shows speed, and how each serves it: {series of `figure4`: how}.
     The first is the row's own, others get lines of their own below it.
     """
 

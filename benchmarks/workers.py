@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
 
-from benchmarks import batch_job
+from benchmarks.batch import job as batch_job
 from benchmarks.environment import cores
 from benchmarks.stages import StageFailed, Store
 from methods.stage import Stage
@@ -72,7 +72,7 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int, watched: Path | No
     Args:
         stages: what is missing, as `Store.plan` gives it.
         jobs: stages at once; one whose work all GPUs share runs alone.
-        watched: folder in which each stage notes how far it is, and keeps what it printed (`batch_job.py`).
+        watched: folder in which each stage notes how far it is, and keeps what it printed (`batch/job.py`).
 
     Raises:
         UserError: if the disk is full.

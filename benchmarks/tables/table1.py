@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.paper_claims import table_claims
+from benchmarks.paper.claims import table_claims
 from benchmarks.spec import RECALL, Row, Table
 
 NONE = (None, None, None)

@@ -148,8 +148,8 @@ def test_markdown_rows_have_one_width():
 
 
 def test_what_is_committed_is_what_its_measurements_say():
-    from benchmarks import claims_report
-    from benchmarks.evidence import committed
+    from benchmarks.paper import claims_report
+    from benchmarks.paper.evidence import committed
 
     results = Path(__file__).resolve().parents[2] / "results"
     for path in results.glob("*/claims.md"):

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import codes, codes_report
-from benchmarks.codes import RANDOM, SHARED, caption_means, dual_tower, ideal_matcher, levels, recalls, shared
-from benchmarks.identifiers import table_of
+from benchmarks.identifiers import codes, codes_report
+from benchmarks.identifiers.codes import RANDOM, SHARED, caption_means, dual_tower, ideal_matcher, levels, recalls, shared
+from benchmarks.identifiers.command import table_of
 from benchmarks.run import main
 from benchmarks.statistics import SEED
 from methods.code_statistics import random_others

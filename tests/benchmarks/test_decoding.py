@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.contest import Contender, contest, rate, ratio
-from benchmarks.decoding import LABELS, cases, shape
-from benchmarks.decoding_report import csv, latex, markdown
 from benchmarks.run import main
+from benchmarks.speed.decoding import LABELS, cases, shape
+from benchmarks.speed.decoding_report import csv, latex, markdown
 from methods.contenders import LENGTH, Decoders, random_codes
 
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from benchmarks import campaign
-from benchmarks.everything import plan_lines
+from benchmarks.everything import further, plan_lines
+from benchmarks.run import cli
 from tests.benchmarks.test_campaign import TABLE
 
 
@@ -25,6 +26,24 @@ def test_the_plan_counts_what_is_shared_once(cell_work, store):
     assert ["two", str(len(plans["two"])), str(second), str(first)] in [row[:4] for row in rows]
     assert f"{second} stages are missing, {first} of them for several tables" in text
     assert "on 2 processes" in text
+
+
+def test_what_follows_the_tables_are_commands_as_a_user_types_them(tmp_path):
+    """Each parses, with nothing left over; a figure that is timed is not timed again."""
+    names = []
+    for name, *arguments in further(("openmoji-scenes-tiny",), "clean", True, tmp_path, tmp_path / "store"):
+        context = cli.commands[name].make_context(name, list(arguments))
+        assert context.params["results"] == tmp_path
+        assert context.params["datasets"] == ("openmoji-scenes-tiny",)
+        names.append(name)
+    assert names == ["codes", "figure5", "figure4", "claims", "report"]
+    record = tmp_path / "openmoji-scenes-tiny" / "efficiency.json"
+    record.parent.mkdir()
+    record.touch()
+    left = further(("openmoji-scenes-tiny",), "clean", True, tmp_path, tmp_path / "store")
+    assert "figure4" not in [name for name, *_ in left]
+    # whose models Figure 4 serves are those of the default protocol
+    assert "figure4" not in [name for name, *_ in further(("other",), "paper", True, tmp_path, tmp_path / "store")]
 
 
 @pytest.mark.slow

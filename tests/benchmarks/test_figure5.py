@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import figure5_drawing
-from benchmarks.figure5 import Drawn, _ordered, counted, drawn, kinds, markdown, title, vokens
+from benchmarks.identifiers import figure5_drawing
+from benchmarks.identifiers.figure5 import Drawn, _ordered, counted, drawn, kinds, markdown, title, vokens
 from methods.coding import Coding
 
 CODES = np.array([[5, 1, 2], [5, 1, 3], [9, 8, 7], [1, 9, 9], [5, 1, 2], [5, 4, -1]])
@@ -40,7 +40,7 @@ def test_both_sides_may_differ():
 
 def test_pairs_are_drawn_with_equal_chance_and_the_same_each_time(monkeypatch):
     codes = np.random.default_rng(0).integers(0, 4, size=(300, 2))
-    monkeypatch.setattr("benchmarks.figure5.CHUNK", 7)
+    monkeypatch.setattr("benchmarks.identifiers.figure5.CHUNK", 7)
     found = drawn(codes, None, range(3), pairs=500)
     assert found == drawn(codes, None, range(3), pairs=500)
     for kind, of_kind in found.items():

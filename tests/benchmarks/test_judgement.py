@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.evidence import Evidence, gathered
-from benchmarks.judgement import Finding, judge
-from benchmarks.statements import (
+from benchmarks.paper.evidence import Evidence, gathered
+from benchmarks.paper.judgement import Finding, judge
+from benchmarks.paper.statements import (
     Alike,
     AtLeast,
     Beats,

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from benchmarks.claims import ALPHA
-from benchmarks.inconsistencies import INCONSISTENCIES
-from benchmarks.paper_claims import CLAIMS, table_claims
-from benchmarks.statements import SLIGHT, AtLeast, Beats, Fails, Harder, Near, Rises, Slows, Test
+from benchmarks.paper.claims import CLAIMS, table_claims
+from benchmarks.paper.inconsistencies import INCONSISTENCIES
+from benchmarks.paper.statements import SLIGHT, AtLeast, Beats, Fails, Harder, Near, Rises, Slows, Test
 from benchmarks.statistics import RANDOMISATION_RESAMPLES
 from benchmarks.tables import TABLES, table
 

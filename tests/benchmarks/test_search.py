@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.search import answer, table
+from benchmarks.rankings.search import answer, table
 from methods.data import Split
 from methods.pictures import Pictures
 from methods.retriever import Ranking

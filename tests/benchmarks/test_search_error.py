@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.run import main
-from benchmarks.search_error import BEAMS, _shared, latex, markdown
+from benchmarks.speed.search_error import BEAMS, _shared, latex, markdown
 
 
 def test_shares_count_what_both_know_and_nothing_that_pads():

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.evidence import gathered
-from benchmarks.stars import IMAGES, PAIRED, QUERIES, SEEDS, printed_stars, stars
+from benchmarks.paper.evidence import gathered
+from benchmarks.paper.stars import IMAGES, PAIRED, QUERIES, SEEDS, printed_stars, stars
 from benchmarks.statistics import one_sample_t_test, slope
 from benchmarks.tables import table
 from tests.benchmarks.made_evidence import summary

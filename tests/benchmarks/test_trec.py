@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ir_measures import Success
 
-from benchmarks import trec
 from benchmarks.metrics import hits, outcomes
+from benchmarks.rankings import trec
 from methods.data import Split
 from methods.pictures import Pictures
 from methods.retriever import Ranking

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import batch_status, submission
-from benchmarks.batch import Batch, Request
+from benchmarks.batch import status as batch_status
+from benchmarks.batch import submission
+from benchmarks.batch.batch import Batch, Request
 from benchmarks.cells import CellPlan
 from benchmarks.spec import Column, Row, Table
 from benchmarks.stages import Store

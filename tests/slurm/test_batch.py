@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import batch, submission
-from benchmarks.batch import grouped, kind_of
+from benchmarks.batch import batch, submission
+from benchmarks.batch.batch import grouped, kind_of
 from benchmarks.seal import UserError
 from benchmarks.stages import Store
 from slurm import accounting, launch

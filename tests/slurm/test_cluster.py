@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from benchmarks import batch_status, submission
-from benchmarks.batch import named
+from benchmarks.batch import status as batch_status
+from benchmarks.batch import submission
+from benchmarks.batch.batch import named
 from benchmarks.stages import Store
 from slurm import accounting, launch
 from slurm.profile import Profile

@@ -7,8 +7,9 @@ import signal
 
 import pytest
 
-from benchmarks import submission, workers
-from benchmarks.batch import Batch
+from benchmarks import workers
+from benchmarks.batch import submission
+from benchmarks.batch.batch import Batch
 from tests.slurm.made import command, ended, request, stage, states, wait_for
 
 pytestmark = pytest.mark.slow

@@ -92,7 +92,8 @@ def codes(
     """Report how identifiers are used, who shares one, what they keep of a picture, and what that caps R@K at."""
     import re
 
-    from benchmarks import campaign, codes, codes_report
+    from benchmarks import campaign
+    from benchmarks.identifiers import codes, codes_report
     from benchmarks.stages import Store
 
     if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
@@ -124,7 +125,8 @@ def figure5(
     results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Draw pairs of test images, from no shared voken to identical codes, chosen by rule."""
-    from benchmarks import campaign, figure5, figure5_drawing
+    from benchmarks import campaign
+    from benchmarks.identifiers import figure5, figure5_drawing
     from benchmarks.stages import Store
 
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)

@@ -10,14 +10,14 @@ import io
 from pathlib import Path
 
 from benchmarks import campaign
-from benchmarks.claim_words import Report, asked, circumstance, command, notes, shown, title
-from benchmarks.evidence import Evidence, committed
-from benchmarks.inconsistencies import INCONSISTENCIES
-from benchmarks.judgement import Finding, judge
-from benchmarks.paper_claims import CLAIMS
+from benchmarks.paper.claim_words import Report, asked, circumstance, command, notes, shown, title
+from benchmarks.paper.claims import CLAIMS
+from benchmarks.paper.evidence import Evidence, committed
+from benchmarks.paper.inconsistencies import INCONSISTENCIES
+from benchmarks.paper.judgement import Finding, judge
+from benchmarks.paper.stars import Star, printed_stars, stars
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
-from benchmarks.stars import Star, printed_stars, stars
 from benchmarks.tables import table
 
 NAME = "claims"

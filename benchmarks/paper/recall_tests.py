@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.claims import ALPHA, Comparison, compare
-from benchmarks.effects import Effect, Scored, above, farthest, sign, weakest, within
-from benchmarks.evidence import Evidence
-from benchmarks.statements import AtLeast, Beats, Fails, Harder, Near, Pair, Rises
+from benchmarks.paper.effects import Effect, Scored, above, farthest, sign, weakest, within
+from benchmarks.paper.evidence import Evidence
+from benchmarks.paper.statements import AtLeast, Beats, Fails, Harder, Near, Pair, Rises
 from benchmarks.statistics import LEVEL, SEED, holm, intervals, seed_spread
 
 Compared = Mapping[str, Mapping[Pair, Comparison]]

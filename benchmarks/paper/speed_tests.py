@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from math import log10
 from typing import Any
 
-from benchmarks.effects import Effect, Scored, above, beyond, farthest, weakest, within
-from benchmarks.evidence import Evidence
-from benchmarks.statements import FLAT, Faster, Scales, Serves, Slows
+from benchmarks.paper.effects import Effect, Scored, above, beyond, farthest, weakest, within
+from benchmarks.paper.evidence import Evidence
+from benchmarks.paper.statements import FLAT, Faster, Scales, Serves, Slows
 from benchmarks.statistics import slope
 
 LEAST_SIZES = 3

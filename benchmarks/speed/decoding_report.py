@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contest import figures, rate, ratio
-from benchmarks.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
+from benchmarks.speed.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
 SIDES = ("beams", "batch", "images", "vectors")

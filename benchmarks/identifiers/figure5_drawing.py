@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.figure5 import counted, title, vokens
+from benchmarks.identifiers.figure5 import counted, title, vokens
 from methods.data import Dataset, Split
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.codes import SHARED
+from benchmarks.identifiers.codes import SHARED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

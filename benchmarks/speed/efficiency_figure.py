@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.efficiency import BATCHES
-from benchmarks.efficiency_report import chosen
+from benchmarks.speed.efficiency import BATCHES
+from benchmarks.speed.efficiency_report import chosen
 
 LOOKS = {
     # series: (colour of seaborn's colourblind palette, mark, dashes); one paradigm, one colour
@@ -75,8 +75,8 @@ def draw(stored: Mapping[str, Any], folder: Path, name: str) -> None:
         encoding = float(np.median([point["encode_ms"] for points in timed.values() for point in points.values()]))
         panels[2].axhline(encoding, color="0.35", linewidth=0.8)
         panels[2].annotate(
-            f"text encoding: {encoding:.3g} ms", (0.01, encoding), xycoords=("axes fraction", "data"), xytext=(0, 3),
-            textcoords="offset points", fontsize=8, color="0.2",
+            f"text encoding: {encoding:.3g} ms", (0.995, encoding), xycoords=("axes fraction", "data"), xytext=(0, -3),
+            textcoords="offset points", fontsize=8, color="0.2", ha="right", va="top",
         )  # fmt: skip
     compared = [key for key in COMPARED if key in clustered and key in one]
     both = {NAMES[key]: (key, one[key]) for key in compared}

@@ -1,6 +1,6 @@
 """What a claim of the paper is, as data: where it stands, what it says, and the test that decides it.
 
-A test names rows of tables, columns of recall and series of the speed record by their keys; `benchmarks/judgement.py` decides.
+A test names rows of tables, columns of recall and series of the speed record by their keys; `benchmarks/paper/judgement.py` decides.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.codes import NEIGHBOURS, RANDOM, SHARED
+from benchmarks.identifiers.codes import NEIGHBOURS, RANDOM, SHARED
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
 from benchmarks.spec import RECALL
@@ -197,7 +197,7 @@ def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, float | No
 
 def write(stored: Mapping[str, Any], folder: Path) -> str:
     """Returns the name under which the record, and all that is computed from it, are written to a results folder."""
-    from benchmarks.codes_figure import figure
+    from benchmarks.identifiers.codes_figure import figure
 
     texts = {"json": json.dumps(stored, indent=1) + "\n", "md": markdown(stored), "tex": latex(stored), "csv": csv(stored)}
     for ending, text in texts.items():

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.claims import ALPHA, compare
-from benchmarks.evidence import Evidence
+from benchmarks.paper.evidence import Evidence
 from benchmarks.spec import Table
 from benchmarks.statistics import one_sample_t_test
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
 from benchmarks.options import chosen_datasets, data_options, names, results_option, store_option, tiny_option
+from benchmarks.speed.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
 
 if TYPE_CHECKING:
     from benchmarks.stages import Store
@@ -43,7 +43,8 @@ def figure4(
     seconds: float, hnsw_to: int, pairs: int, full_size: bool, tiny: bool, results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Time every paradigm against the size of the gallery, and draw Figure 4."""
-    from benchmarks import campaign, efficiency_report
+    from benchmarks import campaign
+    from benchmarks.speed import efficiency_report
     from benchmarks.stages import Store
     from methods.registry import nearest
 
@@ -86,9 +87,9 @@ def figure4(
 def _timed(settings: Mapping[str, Any], stages: Store) -> dict[str, Any]:
     import torch
 
-    from benchmarks import efficiency
     from benchmarks.environment import environment
-    from benchmarks.served import captions, cross_encoder, trained
+    from benchmarks.speed import efficiency
+    from benchmarks.speed.served import captions, cross_encoder, trained
 
     tiny, series = settings["tiny"], settings["series"]
     queries = captions(settings["dataset"], stages)

@@ -15,7 +15,7 @@ from benchmarks.options import names, results_option
 @results_option
 def claims(datasets: tuple[str, ...], protocols: tuple[str, ...], results: Path | None) -> None:
     """Test every claim of the paper on what is measured, and say which were not tested and what would measure them."""
-    from benchmarks import claims_report, evidence
+    from benchmarks.paper import claims_report, evidence
 
     results = results or Path("results")
     for dataset, protocol in evidence.chosen(results, datasets, protocols):

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest import figures
-from benchmarks.efficiency import BATCHES, PAIRED, SERIES, SHORTLIST, place
 from benchmarks.record import read_measured
 from benchmarks.seal import write_atomically
+from benchmarks.speed.efficiency import BATCHES, PAIRED, SERIES, SHORTLIST, place
 
 Stored = Mapping[str, Any]
 FULL = "-full-size"
@@ -42,7 +42,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(stored: Stored, folder: Path) -> str:
     """Returns the name of the files, after writing Markdown, CSV and the figure to a folder."""
-    from benchmarks.efficiency_figure import draw
+    from benchmarks.speed.efficiency_figure import draw
 
     name = f"figure4{FULL if stored['settings']['full_size'] else ''}"
     write_atomically(folder / f"{name}.md", markdown(stored))

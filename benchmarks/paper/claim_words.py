@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from benchmarks.campaign import DEFAULT_PROTOCOL
 from benchmarks.claims import ALPHA
-from benchmarks.effects import Effect
-from benchmarks.judgement import Finding
 from benchmarks.options import DEFAULT_DATASET
-from benchmarks.stars import Star
-from benchmarks.statements import FLAT, TIMING, Alike, AtLeast, Beats, Fails, Faster, Harder, Near, Rises, Scales, Serves, Slows, Test
+from benchmarks.paper.effects import Effect
+from benchmarks.paper.judgement import Finding
+from benchmarks.paper.stars import Star
+from benchmarks.paper.statements import FLAT, TIMING, Alike, AtLeast, Beats, Fails, Faster, Harder, Near, Rises, Scales, Serves, Slows, Test
 from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES
 
 ORDER = ("supported", "not supported", "inconclusive", "missing")

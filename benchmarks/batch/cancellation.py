@@ -7,8 +7,8 @@ import os
 import signal
 import time
 
-from benchmarks.batch import Batch, batches, submitting
-from benchmarks.batch_status import Status
+from benchmarks.batch.batch import Batch, batches, submitting
+from benchmarks.batch.status import Status
 from benchmarks.stages import Store
 from slurm import launch
 
@@ -37,7 +37,7 @@ def cancel(batch: Batch, store: Store, found: Status) -> tuple[int, int]:
 
 
 def _end_queue(batch: Batch, process: int) -> None:
-    from benchmarks.batch_queue import alive
+    from benchmarks.batch.queue import alive
 
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):

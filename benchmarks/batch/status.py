@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch import Batch
+from benchmarks.batch.batch import Batch
 from benchmarks.stages import Store
 from slurm import accounting, launch
 
@@ -167,7 +167,7 @@ def _last_words(path: Path) -> str:
 
 
 def _queue_lives(batch: Batch) -> bool:
-    from benchmarks.batch_queue import alive
+    from benchmarks.batch.queue import alive
 
     return alive(batch)
 

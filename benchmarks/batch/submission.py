@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch import Batch, Group, Request, batches, create, grouped, kind_of, missing_of, submitting
-from benchmarks.batch_job import StageJob, shared
+from benchmarks.batch.batch import Batch, Group, Request, batches, create, grouped, kind_of, missing_of, submitting
+from benchmarks.batch.job import StageJob, shared
 from benchmarks.environment import PROJECT
 from benchmarks.prefetch import refuse_missing
 from benchmarks.seal import UserError
@@ -136,14 +136,14 @@ def to_queue(requests: Sequence[Request], store: Store, slots: int) -> Batch | N
 
 def begin_queue(batch: Batch, keys: Sequence[str], store: Store, slots: int) -> None:
     """Begins the process that computes some of a batch's stages, with the code as it is now."""
-    from benchmarks.batch_queue import alive
+    from benchmarks.batch.queue import alive
 
     record, code = batch.record(), batch.new_code()
     path = os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, "PYTHONPATH": path, "TQDM_DISABLE": "1", **_lavis()}
     # the shell ends at once, so that the queue is nobody's child and goes on when this process and its terminal are gone
     begin = ["sh", "-c", '"$@" </dev/null >>"$0" 2>&1 & echo $!', str(batch.folder / "queue.log")]
-    queue = [sys.executable, "-m", "benchmarks.batch_queue", str(store.root), batch.id, str(slots)]
+    queue = [sys.executable, "-m", "benchmarks.batch.queue", str(store.root), batch.id, str(slots)]
     started = subprocess.run([*begin, *queue], cwd=code, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     process = int(started.stdout)
     while not alive(batch):  # it works once its jobs are written down, and until then it is not lost
@@ -164,7 +164,7 @@ def requeue(batch: Batch, stages: Sequence[Stage], store: Store) -> None:
     Raises:
         UserError: if its queue is still at work.
     """
-    from benchmarks.batch_queue import alive
+    from benchmarks.batch.queue import alive
 
     with submitting(store):
         if alive(batch):

@@ -1,13 +1,13 @@
 """Every claim of the paper's abstract, introduction and Sections 4.3 to 4.6, in our words, with the test that decides it.
 
 What only explains, or describes the method, is no claim here. Where the paper names no metric, R@1 is meant. Margins and factors were fixed
-before there was anything to judge: see `benchmarks/statements.py`.
+before there was anything to judge: see `benchmarks/paper/statements.py`.
 """
 
 from __future__ import annotations
 
+from benchmarks.paper.statements import Alike, AtLeast, Beats, Fails, Faster, Harder, Near, Rises, Scales, Serves, Slows, Statement
 from benchmarks.spec import Claim
-from benchmarks.statements import Alike, AtLeast, Beats, Fails, Faster, Harder, Near, Rises, Scales, Serves, Slows, Statement
 
 GRACE = ("grace-numeric", "grace-string", "grace-semantic", "grace-structured")
 GENERATIVE = (*GRACE, "irgen", "avg")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from benchmarks.decoding import PARTS
 from benchmarks.options import (
     chosen_datasets,
     chosen_jobs,
@@ -17,6 +16,7 @@ from benchmarks.options import (
     store_option,
     tiny_option,
 )
+from benchmarks.speed.decoding import PARTS
 
 
 @click.command()
@@ -28,9 +28,10 @@ from benchmarks.options import (
 @results_option
 def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: bool, results: Path | None) -> None:
     """Time constrained decoding and vector search beside what others run, and draw it."""
-    from benchmarks import campaign, decoding_report
-    from benchmarks.decoding import cases, measured, shape
+    from benchmarks import campaign
     from benchmarks.environment import environment
+    from benchmarks.speed import decoding_report
+    from benchmarks.speed.decoding import cases, measured, shape
 
     # a mistake is answered before torch is imported
     shape(size)
@@ -67,8 +68,9 @@ def search_error(
     jobs: int | None, tiny: bool, results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Measure what a beam misses of a trained model's best identifiers, and what the exact answer costs."""
-    from benchmarks import campaign, search_error, tables
+    from benchmarks import campaign, tables
     from benchmarks.prefetch import refuse_missing
+    from benchmarks.speed import search_error
     from benchmarks.stages import Store
     from methods.registry import METHODS, method_class
 

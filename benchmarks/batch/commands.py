@@ -11,14 +11,14 @@ import click
 from benchmarks.options import profile_option, store_option
 
 if TYPE_CHECKING:
-    from benchmarks.batch import Batch
+    from benchmarks.batch.batch import Batch
     from benchmarks.stages import Store
 
 _batch = click.option("--batch", "name", metavar="ID", help="Which batch.  [default: the newest of the store]")
 
 
 def _opened(store: Path, name: str | None) -> tuple[Batch, Store]:
-    from benchmarks.batch import named
+    from benchmarks.batch.batch import named
     from benchmarks.stages import Store
 
     stages = Store(store)
@@ -32,7 +32,7 @@ def _opened(store: Path, name: str | None) -> tuple[Batch, Store]:
 @store_option
 def status(name: str | None, watch: bool, every: float, store: Path) -> int:
     """Say of each stage of a batch how it stands. The exit code is 1 if one failed, was cancelled or got lost."""
-    from benchmarks import batch_status
+    from benchmarks.batch import status as batch_status
 
     batch, stages = _opened(store, name)
     while True:
@@ -50,7 +50,8 @@ def status(name: str | None, watch: bool, every: float, store: Path) -> int:
 @store_option
 def collect(name: str | None, store: Path) -> int:
     """Print and write the tables of a batch from what is there; missing and failed cells are marked. Computes nothing."""
-    from benchmarks import batch_status, campaign
+    from benchmarks import campaign
+    from benchmarks.batch import status as batch_status
     from benchmarks.grid import build_grid
     from benchmarks.render import markdown
 
@@ -78,8 +79,8 @@ def collect(name: str | None, store: Path) -> int:
 @store_option
 def cancel(name: str | None, store: Path) -> None:
     """Cancel what waits or runs of a batch. What is finished is kept, and trainings keep their checkpoints."""
-    from benchmarks import batch_status
-    from benchmarks.cancellation import cancel
+    from benchmarks.batch import status as batch_status
+    from benchmarks.batch.cancellation import cancel
 
     batch, stages = _opened(store, name)
     before = batch_status.status(batch, stages)
@@ -96,7 +97,8 @@ def cancel(name: str | None, store: Path) -> None:
 @store_option
 def resubmit(name: str | None, failed: bool, profile: str | None, store: Path) -> None:
     """Submit again what failed of a batch, with the code and the profile as they are now."""
-    from benchmarks import batch_status, submission
+    from benchmarks.batch import status as batch_status
+    from benchmarks.batch import submission
     from slurm.profile import read_profile
 
     batch, stages = _opened(store, name)
@@ -121,7 +123,7 @@ def resubmit(name: str | None, failed: bool, profile: str | None, store: Path) -
 @store_option
 def logs(cell: str, name: str | None, lines: int, store: Path) -> None:
     """Print what the jobs behind a cell wrote: CELL as `status` names it, or a stage's key."""
-    from benchmarks import batch_status
+    from benchmarks.batch import status as batch_status
     from slurm import launch
 
     batch, stages = _opened(store, name)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks import recall_tests, speed_tests
 from benchmarks.claims import Word
-from benchmarks.effects import Effect, Score, Scored
-from benchmarks.evidence import Evidence
-from benchmarks.recall_tests import Compared
-from benchmarks.statements import (
+from benchmarks.paper import recall_tests, speed_tests
+from benchmarks.paper.effects import Effect, Score, Scored
+from benchmarks.paper.evidence import Evidence
+from benchmarks.paper.recall_tests import Compared
+from benchmarks.paper.statements import (
     Alike,
     AtLeast,
     Beats,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from benchmarks.statements import TIMING
+from benchmarks.paper.statements import TIMING
 
 Unit = Literal["points", "percent", "times", "per second", "slope"]
 Score = Literal[-1, 0, 1]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from benchmarks import batch_job, workers
-from benchmarks.batch import FOLDER, Batch
+from benchmarks import workers
+from benchmarks.batch import job as batch_job
+from benchmarks.batch.batch import FOLDER, Batch
 from benchmarks.stages import Store
 
 LOCK = "queue.lock"

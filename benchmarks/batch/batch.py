@@ -4,7 +4,7 @@ STORE/batches/ID/
     batch.json      what was submitted, as below
     requests.pkl    the tables and their cells
     code/, code-2/  the code that runs, as it was when it was submitted (again)
-    jobs/           what the jobs note of themselves (`batch_job.py`)
+    jobs/           what the jobs note of themselves (`job.py`)
     slurm/          submitit's scripts, pickles and logs
 
 {"format": 1, "executor": "slurm", "created": seconds, "cancelled": seconds or null,
@@ -119,7 +119,7 @@ class Batch:
 
     def new_code(self) -> Path:
         """Returns a new copy of the code."""
-        from benchmarks.snapshot import take
+        from benchmarks.batch.snapshot import take
 
         number = len(list(self.folder.glob("code*"))) + 1
         return take(self.folder / ("code" if number == 1 else f"code-{number}"))

@@ -44,10 +44,10 @@ def search(
     python -m benchmarks.run search "a dog next to a red apple" --method avg,clip
     """
     from benchmarks import campaign
-    from benchmarks.rows import holding
+    from benchmarks.rankings.rows import holding
+    from benchmarks.rankings.search import page, prepare, table
+    from benchmarks.rankings.search import search as find
     from benchmarks.seal import write_atomically
-    from benchmarks.search import page, prepare, table
-    from benchmarks.search import search as find
     from benchmarks.stages import Store
 
     if not query.strip():
@@ -97,9 +97,10 @@ def export_trec(
     Queries are called SPLIT-NUMBER by their place in the split, from 0; images by their id. Scores are equal within a tie group and fall
     from one group to the next: equal scores are a tie here, while trec_eval orders tied images by falling name.
     """
-    from benchmarks import campaign, trec
+    from benchmarks import campaign
     from benchmarks.datasets import data_stage
-    from benchmarks.rows import finished
+    from benchmarks.rankings import trec
+    from benchmarks.rankings.rows import finished
     from benchmarks.seal import write_atomically
     from benchmarks.stages import Store
     from methods.data import Dataset
@@ -151,9 +152,10 @@ def score(
     """
     import json
 
-    from benchmarks import campaign, outside, tables, trec
+    from benchmarks import campaign, tables
     from benchmarks.datasets import data_stage
     from benchmarks.protocol import protocol as rules_of
+    from benchmarks.rankings import outside, trec
     from benchmarks.seal import write_atomically
     from benchmarks.spec import RECALL
     from benchmarks.stages import Store
@@ -193,7 +195,7 @@ def compare(a: str, b: str, ties: str, as_json: bool) -> None:
     python -m benchmarks.run compare results/openmoji-scenes OTHER/openmoji-scenes
     python -m benchmarks.run compare results/openmoji-scenes:irgen results/openmoji-scenes:avg
     """
-    from benchmarks import duel
+    from benchmarks.rankings import duel
 
     sides = duel.side(a), duel.side(b)
     found = duel.lines(*sides, ties)  # type: ignore[arg-type]

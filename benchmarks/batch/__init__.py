@@ -1,0 +1,1 @@
+"""A batch of stages on a job system or a local queue: submitted, watched, mended, collected."""

@@ -1,0 +1,1 @@
+"""What the paper claims, and what becomes of each claim: statements, the tests that decide them, evidence, verdicts, report."""
