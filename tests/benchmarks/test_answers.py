@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import webbrowser
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,9 +19,10 @@ ROWS = "avg,clip,scene-facts,random"
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Path:
+def measured(tmp_path_factory, tiny_features) -> Path:
     """A folder with the store and results of some of Table 1's rows."""
     folder = tmp_path_factory.mktemp("answers")
+    shutil.copytree(tiny_features, folder / "store")
     paths = ["--store", str(folder / "store"), "--results", str(folder / "results")]
     assert main(["table1", "--tiny", "--rows", ROWS, *paths]) == 0
     assert main(["render", "--from-committed", "--results", str(folder / "results")]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,8 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_named_models_are_trained_and_searched(llava, tmp_path):  # noqa: F811
+def test_named_models_are_trained_and_searched(llava, tmp_path, tiny_features):  # noqa: F811
+    shutil.copytree(tiny_features, tmp_path / "store")
     (folder := tmp_path / "t5").mkdir()
     given = ["table1", "--tiny", "--rows", "avg,grace-structured", "--results", "results"]
     done = run(tmp_path, *given, "--set", f"avg.backbone={t5(folder)}", "--set", f"grace-structured.generator.backbone={llava}")

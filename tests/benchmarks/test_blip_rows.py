@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -58,7 +59,7 @@ def test_a_row_without_a_checkpoint_is_trained(tmp_path):
 
 
 @pytest.mark.slow
-def test_rows_trained_here_and_composed_ones_run_as_a_table_and_read_what_they_may(tmp_path, monkeypatch):
+def test_rows_trained_here_and_composed_ones_run_as_a_table_and_read_what_they_may(tmp_path, monkeypatch, tiny_features):
     """Through the tables' own command, at the tiny size: metrics, what each stage read, and the note that says which BLIP it is."""
     knobs = {"blip": {"shortlist": 10}, "clip-blip": {"shortlist": 10}, "avg-clip": {}}
     rows = tuple(Row(key=name, label=name, method=name, knobs=knobs[name]) for name in knobs)
@@ -66,6 +67,7 @@ def test_rows_trained_here_and_composed_ones_run_as_a_table_and_read_what_they_m
     monkeypatch.setattr(probe_module := sys.modules[__name__], "PROBE", table, raising=False)
     monkeypatch.setitem(TABLES, "probe", f"{probe_module.__name__}:PROBE")
     folders = {"results": tmp_path / "results", "store": tmp_path / "store"}
+    shutil.copytree(tiny_features, folders["store"])
     assert run_table("probe", (), "clean", 1, (), (), "test", dry_run=False, tiny=True, jobs=1, **folders) == 0
     folder = tmp_path / "results" / TINY_DATASET
     found = {row.key: json.loads((folder / "runs" / f"{row.key}-seed0.json").read_text()) for row in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +99,10 @@ def test_mistakes_are_told_in_one_line(arguments, message, tmp_path, capsys):
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory) -> Path:
+def tiny(tmp_path_factory, tiny_features) -> Path:
     """A folder with a store in which the tokenizer of `avg` and the identifiers of `grace-structured` are made, and their reports."""
     folder = tmp_path_factory.mktemp("codes")
+    shutil.copytree(tiny_features, folder / "store")
     assert main(["codes", "--rows", "avg,grace-structured", *_where(folder, "results")]) == 0
     assert main(["figure5", *_where(folder, "results")]) == 0
     return folder

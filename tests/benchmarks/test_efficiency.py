@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -161,7 +162,8 @@ def test_what_cannot_be_is_named(options, message, capsys):
         (False, ("clip-paper", "clip-matrix", "clip-hnsw", "avg-beam20", "grace-structured", "avg-clip", "blip-pairs")),
     ],
 )
-def test_the_command_writes_record_and_figure(full_size, series, tmp_path, capsys):
+def test_the_command_writes_record_and_figure(full_size, series, tmp_path, tiny_features, capsys):
+    shutil.copytree(tiny_features, tmp_path / "store")
     options = ["--tiny", "--sizes", "100", "--rounds", "1", "--pairs", "2", "--results", str(tmp_path), "--store", str(tmp_path / "store")]
     assert main(["figure4", *options, "--series", ",".join(series), *(["--full-size"] if full_size else [])]) == 0
     ending = "-full-size" if full_size else ""

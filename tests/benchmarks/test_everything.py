@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
@@ -47,7 +48,8 @@ def test_what_follows_the_tables_are_commands_as_a_user_types_them(tmp_path):
 
 
 @pytest.mark.slow
-def test_tables_are_made_together_in_their_tiny_form(tmp_path):
+def test_tables_are_made_together_in_their_tiny_form(tmp_path, tiny_features):
+    shutil.copytree(tiny_features, tmp_path / "store")
     given = ["all", "--tiny", "--tables", "table3,table7", "--store", "store"]
     done = run(tmp_path, *given, "--jobs", "2")
     assert done.returncode == 0, done.stderr

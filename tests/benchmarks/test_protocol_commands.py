@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,8 +39,9 @@ def test_protocols_are_explained_at_once(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory) -> Path:
+def measured(tmp_path_factory, tiny_features) -> Path:
     folder = tmp_path_factory.mktemp("protocols")
+    shutil.copytree(tiny_features, folder / "store")
     done = run(folder, "protocols", "--tiny", "--rows", ",".join(ROWS), "--results", "results", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     assert "**Protocols.**" in done.stdout

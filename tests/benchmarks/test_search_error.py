@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ def test_shares_count_what_both_know_and_nothing_that_pads():
 
 
 @pytest.mark.slow
-def test_the_command_writes_what_each_search_found(tmp_path, capsys):
+def test_the_command_writes_what_each_search_found(tmp_path, capsys, tiny_features):
+    shutil.copytree(tiny_features, tmp_path / "store")
     options = ["--tiny", "--queries", "20", "--rounds", "1", "--results", str(tmp_path / "results"), "--store", str(tmp_path / "store")]
     assert main(["search-error", *options]) == 0
     assert "**Search error.** avg on openmoji-scenes-tiny" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from slurm.profile import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = "tests.slurm.work"
-CHEAP = {"cpus": 1, "memory_gb": 0.5, "minutes": 10}
+CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10}
 PROFILE = Profile(parallel=8, notice_seconds=20, classes={"cpu": CHEAP, "gpu": CHEAP, "gpus": {**CHEAP, "processes": 2}})
 
 
@@ -58,7 +58,7 @@ def states(batch: Batch, store: Store) -> dict[str, batch_status.State]:
     return {state.name: state for state in batch_status.status(batch, Store(store.root)).states}
 
 
-def wait_for(what, seconds: float = 90.0):
+def wait_for(what, seconds: float = 300.0):
     """Returns the first true value of a function, asked again and again."""
     end = time.monotonic() + seconds
     while not (found := what()):
@@ -67,13 +67,13 @@ def wait_for(what, seconds: float = 90.0):
     return found
 
 
-def ended(batch: Batch, store: Store, seconds: float = 120.0) -> dict[str, batch_status.State]:
+def ended(batch: Batch, store: Store, seconds: float = 400.0) -> dict[str, batch_status.State]:
     """Waits until nothing of a batch waits or runs, and returns how its stages ended."""
     wait_for(lambda: not any(state.state in ("running", "pending") for state in states(batch, store).values()), seconds)
     return states(batch, store)
 
 
-def command(store: Store | Path, *arguments: str, timeout: float = 120.0, **variables: str) -> subprocess.CompletedProcess[str]:
+def command(store: Store | Path, *arguments: str, timeout: float = 300.0, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs a command of the suite in a process of its own, beside the store."""
     root = store.root if isinstance(store, Store) else store
     given = [sys.executable, "-m", "benchmarks.run", *arguments, "--store", str(root)]

@@ -9,13 +9,14 @@ import pytest
 from benchmarks.stages import Store
 from tests.slurm.made import command, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster]  # minutes each
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]  # minutes each
 
 
 @pytest.fixture(scope="module")
-def inline(tmp_path_factory):
+def inline(tmp_path_factory, tiny_features):
     """The folder of Table 1 as one process makes it."""
     folder = tmp_path_factory.mktemp("inline")
+    shutil.copytree(tiny_features, folder / "store")
     done = command(folder / "store", "table1", "--tiny", "--results", "results", timeout=600, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     return folder
@@ -25,14 +26,14 @@ def tables(folder):
     return {path.name: path.read_bytes() for path in (folder / "results" / "openmoji-scenes-tiny").glob("table1.*")}
 
 
-def test_table1_on_slurm_is_table1_inline(cluster, inline, tmp_path):
-    root = tmp_path / "store"
+def test_table1_on_slurm_is_table1_inline(cluster, inline, tmp_path, tiny_features):
+    root = shutil.copytree(tiny_features, tmp_path / "store")
     done = command(root, "table1", "--tiny", "--results", "results", "--executor", "slurm", "--profile", "one-node")
     assert done.returncode == 0, done.stderr
-    assert "37 stages" in done.stdout
+    assert "33 stages" in done.stdout
     watched = command(root, "status", "--watch", "--every", "3", timeout=900)
     assert watched.returncode == 0, watched.stdout[-3000:]
-    assert "37 done of 37 stages" in watched.stdout
+    assert "33 done of 33 stages" in watched.stdout
     assert command(root, "collect").returncode == 0
     assert tables(tmp_path) == tables(inline)
 
