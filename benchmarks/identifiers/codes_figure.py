@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.drawing import save, set_style
 from benchmarks.identifiers.codes import SHARED
 
 if TYPE_CHECKING:
@@ -19,14 +20,11 @@ KINDS = dict(zip(SHARED, ("|", "s", "o", "D"), strict=True))
 
 def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     """Draws a record as `name.png` and `name.pdf`: coverage and perplexity by level, cosine by vokens, shared tokens by row."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import seaborn as sns
 
     rows = stored["rows"]
-    sns.set_theme(style="ticks", context="paper")
+    set_style()
     figure, ((coverage, perplexity), (cosine, prefix)) = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
     shades = sns.color_palette("colorblind", len(rows))
     looks = {row["row"]: {"color": shades[place], "marker": MARKS[place % len(MARKS)]} for place, row in enumerate(rows)}
@@ -48,10 +46,7 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
         axis.grid(True, which="major", linewidth=0.4, alpha=0.5)
         sns.despine(ax=axis)
     figure.legend(*coverage.get_legend_handles_labels(), loc="outside lower center", ncols=min(len(rows), 6), frameon=False)
-    for ending in ("png", "pdf"):
-        # without dates, so that the same record gives the same bytes
-        figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
-    plt.close(figure)
+    save(figure, folder, name)
 
 
 def _cosines(axis: Axes, rows: Sequence[Mapping[str, Any]], looks: Mapping[str, Mapping[str, Any]]) -> None:

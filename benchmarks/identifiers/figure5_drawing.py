@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.drawing import save
 from benchmarks.identifiers.figure5 import counted, title, vokens
 from methods.data import Dataset, Split
 
@@ -55,10 +56,7 @@ def draw(stored: Mapping[str, Any], data_folder: Path, folder: Path, name: str) 
             _band(figure, of_kind, texts, top, stored, splits)
             top -= band
         figure.text(EDGE / wide, (top - FOOT) / high, "\n".join(foot), fontsize=7, va="top", color="0.3", parse_math=False)
-        for ending in ("png", "pdf"):
-            # without dates, so that the same record gives the same bytes
-            figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
-        plt.close(figure)
+        save(figure, folder, name)
 
 
 def _band(

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.contest import figures, rate, ratio
+from benchmarks.drawing import save, set_style
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
 from benchmarks.speed.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
@@ -142,15 +143,12 @@ def csv(stored: Mapping[str, Any]) -> str:
 
 def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     """Draws queries per second against what was varied, a panel a part, one colour and mark a contender throughout; PNG and PDF."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import seaborn as sns
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     sides = [varied for varied in SIDES if _by_value(stored["records"], varied)]
-    sns.set_theme(style="ticks", context="paper")
+    set_style()
     rows = -(-len(sides) // 2)
     figure, grid = plt.subplots(
         rows, min(len(sides), 2), figsize=(6.2 * min(len(sides), 2), 4.4 * rows), squeeze=False, layout="constrained"
@@ -179,7 +177,4 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     # a contender is named once, though it is in several panels
     named = {text: handle for axis in figure.axes for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
-    for ending in ("png", "pdf"):
-        # without dates, so that the same measurements give the same bytes
-        figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
-    plt.close(figure)
+    save(figure, folder, name)

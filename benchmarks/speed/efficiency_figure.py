@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.drawing import save, set_style
 from benchmarks.speed.efficiency import BATCHES
 from benchmarks.speed.efficiency_report import chosen
 
@@ -52,15 +53,12 @@ GAP = 0.052
 
 def draw(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     """Draws whole queries one at a time and in batches, search alone, and what clusters change; PNG and PDF."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import seaborn as sns
 
     one, many = (chosen(stored, "random", batch) for batch in BATCHES)
     clustered = chosen(stored, "clustered", 1)
-    sns.set_theme(style="ticks", context="paper", rc={"pdf.fonttype": 42})
+    set_style()
     figure, grid = plt.subplots(2, 2, figsize=(14, 9.6))
     figure.subplots_adjust(left=0.055, right=0.855, top=0.96, bottom=0.055, hspace=0.22, wspace=0.58)
     panels = list(grid.flat)
@@ -87,10 +85,7 @@ def draw(stored: Mapping[str, Any], folder: Path, name: str) -> None:
         panel.title.set(fontsize=10.5, ha="left", x=0)
         panel.grid(True, which="major", linewidth=0.4, alpha=0.5)
         sns.despine(ax=panel)
-    for ending in ("png", "pdf"):
-        # without dates, so that the same measurements give the same bytes
-        figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
-    plt.close(figure)
+    save(figure, folder, name)
 
 
 def _lines(panel: Any, series: Mapping[str, Series], value: str, band: str = "", pale: Collection[str] = ()) -> None:
