@@ -26,7 +26,7 @@ from benchmarks.render import csv, latex, markdown
 from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
 from benchmarks.stages import StageFailed, Store
-from methods.registry import nearest
+from methods.nearest import nearest
 
 DEFAULT_PROTOCOL = "clean"
 RESULTS = Path("results")

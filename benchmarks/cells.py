@@ -20,8 +20,9 @@ from benchmarks.spec import Column, Row
 from methods.archive import mapped
 from methods.data import Dataset, Exposure
 from methods.heartbeat import beat
+from methods.nearest import nearest
 from methods.needs import Need
-from methods.registry import create, nearest
+from methods.registry import create
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 from methods.stage import Stage
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -129,30 +128,3 @@ def report(summaries: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
                 faults.append(f"LEAK: {reading.row}: {told(reading)}, which protocol {summary['protocol']} does not allow")
     headers = ["row", "stage", "use", "images of", "captions of", "pseudo-queries of", "protocol"]
     return tabulate(body, headers, disable_numparse=True), faults
-
-
-def known(
-    name: str, datasets: Sequence[str], protocol: str, seeds: int, rows: Sequence[str], *,
-    from_committed: bool, tiny: bool, results: Path | None, store: Path,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Returns what is recorded of a table's cells, from the store or from the committed summaries.
-
-    Raises:
-        ValueError: if none of them was measured, or one is unknown.
-    """
-    from benchmarks import campaign, tables
-    from benchmarks.protocol import protocol as rules_of
-    from benchmarks.stages import Store
-
-    table = campaign.chosen(tables.table(name), rows)
-    if from_committed:
-        keys = {row.key for row in table.rows}
-        found = campaign.committed(results or Path("results"), datasets, rules_of(protocol).name)
-        found = [summary for summary in found if summary["row"] in keys and summary["seed"] < seeds]
-    else:
-        stages = Store(store)
-        plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny)
-        found = [of_plan(plan, stages.report(plan.ranking)) for plan in plans if stages.done(plan.ranking)]
-    if not found:
-        raise ValueError(f"nothing of {name} on {', '.join(datasets)} under protocol {protocol} was measured yet: measure it first")
-    return found

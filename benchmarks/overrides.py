@@ -13,7 +13,8 @@ from pydantic import BaseModel
 from benchmarks.cells import SCENE_FACTS
 from benchmarks.protocol import CLEAN, Protocol, fixed
 from benchmarks.spec import Row, Table
-from methods.registry import create, method_class, nearest
+from methods.nearest import nearest
+from methods.registry import create, method_class
 from methods.retriever import SearchKnobs
 
 TINY_SHORTLIST = 10

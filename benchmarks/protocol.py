@@ -133,7 +133,7 @@ def protocol(name: str) -> Protocol:
         ValueError: if there is no such protocol; lists those there are.
     """
     if name not in PROTOCOLS:
-        from methods.registry import nearest
+        from methods.nearest import nearest
 
         raise ValueError(f"unknown protocol {name!r}: {nearest(name, list(PROTOCOLS))}")
     return PROTOCOLS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,15 +63,43 @@ def leakage(
     **where: Any,
 ) -> int:  # fmt: skip
     """Say for every stage which split's pictures and captions it read; the exit code is 1 if its protocol forbids one."""
-    from benchmarks import leakage as report
+    from benchmarks.leakage import report
 
     datasets = chosen_datasets(datasets, where["tiny"], data_root, five_captions)
-    text, faults = report.report(report.known(table, datasets, protocol, seeds, rows, **where))
+    text, faults = report(recorded(table, datasets, protocol, seeds, rows, **where))
     click.echo(text + "\n")
     for fault in faults:
         click.echo(fault)
     click.echo(f"{len(faults)} readings are not allowed or not known" if faults else f"protocol {protocol} allows all of this")
     return 1 if faults else 0
+
+
+def recorded(
+    name: str, datasets: Sequence[str], protocol: str, seeds: int, rows: Sequence[str], *,
+    from_committed: bool, tiny: bool, results: Path | None, store: Path,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Returns what is recorded of a table's cells, from the store or from the committed summaries.
+
+    Raises:
+        ValueError: if none of them was measured, or one is unknown.
+    """
+    from benchmarks import campaign, tables
+    from benchmarks.leakage import of_plan
+    from benchmarks.protocol import protocol as rules_of
+    from benchmarks.stages import Store
+
+    table = campaign.chosen(tables.table(name), rows)
+    if from_committed:
+        keys = {row.key for row in table.rows}
+        found = campaign.committed(results or Path("results"), datasets, rules_of(protocol).name)
+        found = [summary for summary in found if summary["row"] in keys and summary["seed"] < seeds]
+    else:
+        stages = Store(store)
+        plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny)
+        found = [of_plan(plan, stages.report(plan.ranking)) for plan in plans if stages.done(plan.ranking)]
+    if not found:
+        raise ValueError(f"nothing of {name} on {', '.join(datasets)} under protocol {protocol} was measured yet: measure it first")
+    return found
 
 
 @click.command()

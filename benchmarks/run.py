@@ -35,7 +35,7 @@ from benchmarks.tables import TABLES
 class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            from methods.registry import nearest
+            from methods.nearest import nearest
 
             raise click.UsageError(f"unknown command or table {args[0]!r}: {nearest(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
@@ -287,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo("interrupted; finished stages are kept, run the same command to go on", err=True)
         return 130
     except click.NoSuchOption as error:
-        from methods.registry import nearest
+        from methods.nearest import nearest
 
         options = [option for parameter in error.ctx.command.get_params(error.ctx) for option in parameter.opts] if error.ctx else []
         return _mistake(f"unknown option {error.option_name!r}: {nearest(error.option_name, options)}")

@@ -17,7 +17,7 @@ def open_clip_source(name: str, tag: str) -> tuple[str, tuple[str, ...], str]:
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-    from methods.registry import nearest
+    from methods.nearest import nearest
 
     if name not in open_clip.list_models():
         raise ValueError(f"open_clip has no architecture {name!r}: {nearest_few(name, open_clip.list_models())}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from methods.nearest import nearest
 from methods.retriever import Retriever
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -27,13 +27,6 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "oracle": ("methods.reference:OracleRetriever", {}),
     "random": ("methods.reference:RandomRetriever", {}),
 }
-
-
-def nearest(given: str, valid: list[str]) -> str:
-    """Returns `: did you mean X?` with the nearest valid name, or nothing, followed by the valid ones."""
-    close = difflib.get_close_matches(given, valid, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"{hint}valid are {', '.join(valid)}"
 
 
 def method_class(name: str) -> tuple[type[Retriever], dict[str, Any]]:

@@ -181,7 +181,7 @@ def named(store: Store, name: str | None) -> Batch:
     for batch in found:
         if batch.id == name:
             return batch
-    from methods.registry import nearest
+    from methods.nearest import nearest
 
     raise UserError(f"unknown batch {name!r}: {nearest(name, [batch.id for batch in found])}")
 

@@ -130,7 +130,7 @@ def logs(cell: str, name: str | None, lines: int, store: Path) -> None:
     found = batch_status.status(batch, stages).states
     chosen = [state for state in found if cell in state.cells or state.key.startswith(cell)]
     if not chosen:
-        from methods.registry import nearest
+        from methods.nearest import nearest
 
         raise ValueError(f"no cell {cell!r} in {batch.id}: {nearest(cell, sorted({each for state in found for each in state.cells}))}")
     for state in chosen:

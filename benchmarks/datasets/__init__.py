@@ -55,7 +55,7 @@ def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
         ValueError: no such data set or split (names the nearest and lists those there are), a count below 1, or a data set on disk whose
             root is unknown or does not hold it.
     """
-    from methods.registry import nearest
+    from methods.nearest import nearest
 
     if name not in DATASETS:
         from benchmarks.datasets.on_disk import settings

@@ -67,7 +67,7 @@ def located(name: str, root: Path | None = None) -> Located:
         ValueError: if its root is unknown, gone, or does not hold it.
     """
     from benchmarks.roots import root_of
-    from methods.registry import nearest
+    from methods.nearest import nearest
 
     base, root = name.removesuffix(FIVE), root or root_of(name)
     if root is None and base in ON_DISK:

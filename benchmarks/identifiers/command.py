@@ -25,7 +25,8 @@ def table_of(keys: Sequence[str]) -> Table:
     from dataclasses import replace
 
     from benchmarks import tables
-    from methods.registry import METHODS, method_class, nearest
+    from methods.nearest import nearest
+    from methods.registry import METHODS, method_class
 
     table1 = tables.table("table1")
     every = {row.key: row for row in table1.rows}

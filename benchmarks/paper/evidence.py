@@ -136,7 +136,7 @@ def chosen(results: Path, datasets: Sequence[str], protocols: Sequence[str]) -> 
     Raises:
         ValueError: an unknown data set or protocol, or one of which nothing is committed.
     """
-    from methods.registry import nearest
+    from methods.nearest import nearest
 
     folders = sorted(path.parent.name for path in results.glob("*/runs") if any(path.glob("*.json")))
     found = [(name, rules or campaign.DEFAULT_PROTOCOL) for name, _, rules in (folder.partition("@") for folder in folders)]

@@ -17,7 +17,7 @@ from benchmarks import campaign
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.spec import RECALL
-from methods.registry import nearest
+from methods.nearest import nearest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from benchmarks import campaign, tables
 from benchmarks.cells import CellPlan
 from benchmarks.spec import Table
 from benchmarks.stages import Store
-from methods.registry import nearest
+from methods.nearest import nearest
 
 
 def holding(rows: Sequence[str]) -> list[Table]:

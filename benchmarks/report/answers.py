@@ -20,7 +20,8 @@ from benchmarks.stages import Store
 from benchmarks.statistics import SEED
 from methods.archive import mapped
 from methods.data import Dataset, Split
-from methods.registry import METHODS, method_class, nearest
+from methods.nearest import nearest
+from methods.registry import METHODS, method_class
 from methods.retriever import Ranking
 
 

@@ -77,7 +77,7 @@ def cases(parts: Sequence[str], tiny: bool = False) -> list[Case]:
     found = []
     for part in parts:
         if part not in values:
-            from methods.registry import nearest
+            from methods.nearest import nearest
 
             raise ValueError(f"unknown part {part!r}: {nearest(part, list(values))}")
         base = Case(varied=part, images=100, beams=4, batch=4) if tiny else Case(varied=part)
@@ -93,7 +93,7 @@ def shape(size: str) -> Mapping[str, int]:
         ValueError: if there is no such size.
     """
     if size not in SIZES:
-        from methods.registry import nearest
+        from methods.nearest import nearest
 
         raise ValueError(f"unknown size {size!r}: {nearest(size, list(SIZES))}")
     return SIZES[size]

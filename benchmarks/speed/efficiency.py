@@ -184,3 +184,12 @@ def paired(points: Sequence[Point], taken: Mapping[str, float], picture_bytes: i
                 told = {"series": name, "gallery": "random", "images": images, "batch": 1, "rounds": 0, "queries_per_second": 1000 / both}
                 found.append(told | times | none | {"extrapolated": True, "index_bytes": size, "of_the_ten": None})
     return found
+
+
+def chosen(stored: Mapping[str, Any], gallery: str, batch: int) -> dict[str, dict[int, Mapping[str, Any]]]:
+    """Returns the points of one gallery and batch by series, in the order of `SERIES`, and by number of images."""
+    found: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in SERIES}
+    for point in stored["points"]:
+        if (point["gallery"], point["batch"]) == (gallery, batch):
+            found[point["series"]][point["images"]] = point
+    return {name: dict(sorted(points.items())) for name, points in found.items() if points}

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.drawing import save, set_style
-from benchmarks.speed.efficiency import BATCHES
-from benchmarks.speed.efficiency_report import chosen
+from benchmarks.speed.efficiency import BATCHES, chosen
 
 LOOKS = {
     # series: (colour of seaborn's colourblind palette, mark, dashes); one paradigm, one colour

@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.contest import figures
 from benchmarks.record import read_measured
 from benchmarks.seal import write_atomically
-from benchmarks.speed.efficiency import BATCHES, PAIRED, SERIES, SHORTLIST, place
+from benchmarks.speed.efficiency import BATCHES, PAIRED, SERIES, SHORTLIST, chosen, place
 
 Stored = Mapping[str, Any]
 FULL = "-full-size"
@@ -49,15 +49,6 @@ def write(stored: Stored, folder: Path) -> str:
     write_atomically(folder / f"{name}.csv", csv(stored))
     draw(stored, folder, name)
     return name
-
-
-def chosen(stored: Stored, gallery: str, batch: int) -> dict[str, dict[int, Mapping[str, Any]]]:
-    """Returns the points of one gallery and batch by series, in the order of `SERIES`, and by number of images."""
-    found: dict[str, dict[int, Mapping[str, Any]]] = {name: {} for name in SERIES}
-    for point in stored["points"]:
-        if (point["gallery"], point["batch"]) == (gallery, batch):
-            found[point["series"]][point["images"]] = point
-    return {name: dict(sorted(points.items())) for name, points in found.items() if points}
 
 
 def csv(stored: Stored) -> str:

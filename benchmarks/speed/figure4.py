@@ -46,7 +46,7 @@ def figure4(
     from benchmarks import campaign
     from benchmarks.speed import efficiency_report
     from benchmarks.stages import Store
-    from methods.registry import nearest
+    from methods.nearest import nearest
 
     chosen = chosen_datasets(datasets, tiny, data_root, five_captions)
     if len(chosen) != 1:

@@ -23,7 +23,7 @@ def table(name: str) -> Table:
         ValueError: if there is no such table; lists those there are.
     """
     if name not in TABLES:
-        from methods.registry import nearest
+        from methods.nearest import nearest
 
         raise ValueError(f"unknown table {name!r}: {nearest(name, list(TABLES))}")
     module, _, constant = TABLES[name].partition(":")
