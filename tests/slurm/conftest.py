@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cluster)
-            item.add_marker(pytest.mark.xdist_group("slurm"))
+            if not item.get_closest_marker("xdist_group"):  # two marks would make a group of their own, with a cluster of its own
+                item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 @pytest.fixture
