@@ -33,6 +33,8 @@ WIDE = {
     READINGS: r"p{6cm}p{10cm}",
     WRONG: r"p{4cm}p{10cm}l",
 }
+PAGE = 24
+"""Rows of a LaTeX table that fill a page at most, their lines being broken."""
 CSV_HEADERS = (
     "dataset", "protocol", "claim", "text", "said_in", "test", "what", "at", "value", "low", "high", "unit", "p", "seed_sd", "verdict",
     "missing", "command",
@@ -84,12 +86,15 @@ def markdown(found: Report) -> str:
 
 
 def latex(found: Report) -> str:
-    """Returns a float for each table; the notes stand in one of their own, since the first may fill a page."""
+    """Returns a float for each table, or for each page of a long one; the notes stand below all, since the first may fill a page."""
     floats = []
     for number, (caption, headers, body, columns) in enumerate(parts(found, LATEX)):
-        text = title(found) if not number else f"{caption} ({found.dataset}, {found.protocol})."
-        label = rf"\caption{{{LATEX.escape(text)}}}\label{{tab:{NAME}-{number + 1}}}"
-        floats.append(latex_float(label, WIDE.get(headers, columns), headers, [r"\midrule", *map(latex_row, body)], []))
+        for first in range(0, len(body), PAGE):
+            text = title(found) if not number else f"{caption} ({found.dataset}, {found.protocol})."
+            name = f"{NAME}-{number + 1}{f'-{first + 1}' if first else ''}"
+            label = rf"\caption{{{LATEX.escape(text + ' Continued.' * bool(first))}}}\label{{tab:{name}}}"
+            lines = [r"\midrule", *map(latex_row, body[first : first + PAGE])]
+            floats.append(latex_float(label, WIDE.get(headers, columns), headers, lines, []))
     told = "\n".join(rf"\par\smallskip\noindent {LATEX.escape(note)}" for note in notes(found))
     return "\n".join([*floats, rf"{{\scriptsize {told}\par}}" + "\n"])
 
