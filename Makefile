@@ -41,7 +41,7 @@ lavisinstall:
 
 # Where they cannot be installed, the tests that need them fail and say so; everything else still runs.
 system:  ## install the Debian packages that `make test` needs (.ci/packages.txt), those that are not there; as root
-	@for what in latex browser slurm; do .ci/packages $$what || echo "tests that need these packages will fail and say so" >&2; done
+	@for what in latex browser; do .ci/packages $$what || echo "tests that need these packages will fail and say so" >&2; done
 
 table1: env  ## Table 1: every generative method, from data to results/ (ARGS="--help" lists the options)
 	@$(PY) -m benchmarks.run table1 $(ARGS)
@@ -56,7 +56,7 @@ slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, 
 test: env lavis system  ## all tests, one worker a core
 	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
 
-# Also part of `make test`.
+# Apart from `make test`: all share one cluster, and two processes of pytest-xdist would each take it for their own.
 slurm-test: env  ## only the tests against a real SLURM on this machine (Debian, as root)
 	@.ci/packages slurm
 	@$(PY) -m pytest -m cluster $(ARGS)
