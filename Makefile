@@ -52,11 +52,11 @@ all: env  ## every table and figure, claims and report on the default data set; 
 slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, as root): brought up, watched, collected, taken down
 	@slurm/cluster/demo.sh $(PY)
 
-# loadgroup: tests of one file, and all those that share the one cluster, go to one worker
+# loadfile: tests of one file go to one worker, so that what its fixtures train is trained once (pytest 9.2 ignores pytest-xdist's groups)
 test: env lavis system  ## all tests, one worker a core
-	@$(PY) -m pytest -n auto --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
-# Apart from `make test`: all share one cluster, and two processes of pytest-xdist would each take it for their own.
+# Apart from `make test`: they wait for real daemons, some of them for minutes.
 slurm-test: env  ## only the tests against a real SLURM on this machine (Debian, as root)
 	@.ci/packages slurm
 	@$(PY) -m pytest -m cluster $(ARGS)

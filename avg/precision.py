@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
+
+VARIABLE = "VOKENBENCH_PRECISION"
+FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def device() -> torch.device:
@@ -12,7 +17,19 @@ def device() -> torch.device:
 
 
 def fast_dtype(where: str | torch.device | None = None) -> torch.dtype:
-    """Returns bfloat16 where the processor multiplies it in hardware (AMX or AVX-512 BF16; CUDA), else float32."""
+    """Returns bfloat16 where the processor multiplies it in hardware (AMX or AVX-512 BF16; CUDA), else float32.
+
+    The environment variable `VOKENBENCH_PRECISION` asks for one of the two by name, wherever the work runs: with `float32`, machines
+    agree up to the order of sums. A stage that the store has already is not made again.
+
+    Raises:
+        ValueError: the variable says neither `fast`, which is the default, nor one of the two.
+    """
+    asked = os.environ.get(VARIABLE, "fast")
+    if asked != "fast":
+        if asked not in FORMATS:
+            raise ValueError(f"{VARIABLE}={asked}: not a number format; set it to fast, {' or '.join(FORMATS)}")
+        return FORMATS[asked]
     if torch.device(where or device()).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32

@@ -1,4 +1,4 @@
-"""What every test runs under: no hub is asked for anything, hypothesis draws the same examples each time, a file has one worker."""
+"""What every test runs under: no hub is asked for anything, products are float32, hypothesis draws the same examples each time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 # Before any test imports transformers or open_clip; the processes that tests start inherit it.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# On any processor: bfloat16's rounding would hide what parity tests look for. Tests of bfloat16 ask for it.
+os.environ["VOKENBENCH_PRECISION"] = "float32"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # A worker a core: threads of several pools that wait for each other would take most of the time.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -40,11 +42,3 @@ def tiny_features(tmp_path_factory) -> Path:
                         store.run(stage)
             store.root.rename(whole)
     return whole
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Has one worker run all tests of a file (`--dist loadgroup`): what its fixtures train is trained once."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(str(item.path)))

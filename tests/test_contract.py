@@ -76,7 +76,7 @@ def test_same_queries_have_the_same_ranking_in_any_batch(fitted, split):
     again = _rank(retriever, split.captions[:6], k=5)
     np.testing.assert_array_equal(whole.ids_QW, again.ids_QW)
     np.testing.assert_array_equal(whole.scores_QW, again.scores_QW)
-    # scores of another batch shape differ by rounding, in bfloat16 towers visibly
+    # scores of another batch shape differ by rounding; hidden states are kept in bfloat16
     np.testing.assert_allclose(np.sort(whole.scores_QW[2, :3]), np.sort(alone.scores_QW[0, :3]), rtol=0.1, atol=0.1)
 
 

@@ -21,12 +21,6 @@ CAPTIONS = ["a red dog on the green ground", "The SUN!!! under, a cat.", "two", 
 PICTURES = [Image.fromarray(np.random.default_rng(row).integers(0, 255, (40, 30 + row, 3), dtype=np.uint8)) for row in range(5)]
 
 
-@pytest.fixture(autouse=True)
-def exact(monkeypatch):
-    """In float32: parity is of functions, not of roundings."""
-    monkeypatch.setattr("avg.precision.fast_dtype", lambda *where: torch.float32)
-
-
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """One folder of each kind of towers."""

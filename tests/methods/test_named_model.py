@@ -81,7 +81,7 @@ def test_a_tag_is_found_in_the_hubs_cache(home, made, tmp_path):
     oracle, preprocess = open_clip.create_model_from_pretrained("Tiny-quickgelu", "openai", cache_dir=str(home / "hub"))
     with torch.inference_mode():
         expected = oracle.eval().encode_image(torch.stack([preprocess(picture) for picture in PICTURES]))
-    np.testing.assert_allclose(named.picture_feats(PICTURES, 3), expected, rtol=0.05, atol=0.05)
+    np.testing.assert_allclose(named.picture_feats(PICTURES, 3), expected, rtol=1e-4, atol=1e-4)
     assert tuple(named.model.visual.preprocess_cfg["mean"]) == open_clip.constants.OPENAI_DATASET_MEAN
     assert encoder_needs(EncoderSettings(model="Tiny-quickgelu", pretrained="openai")) == [Need("open_clip", "Tiny-quickgelu", "openai")]
 

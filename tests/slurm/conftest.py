@@ -10,19 +10,17 @@ import subprocess
 import pytest
 
 from benchmarks.stages import Store
-from tests.slurm.made import ROOT, wait_for
+from tests.slurm.made import ALL_OF_TABLE_3, ROOT, command, wait_for
 
 SCRIPT = ROOT / "slurm" / "cluster" / "one_node.sh"
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests that need the cluster, and has one worker run all of them (`--dist loadgroup`)."""
+    """Marks the tests that need the cluster. They stand in one file, so that one worker runs all of them (`--dist loadfile`)."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cluster)
-            if not item.get_closest_marker("xdist_group"):  # two marks would make a group of their own, with a cluster of its own
-                item.add_marker(pytest.mark.xdist_group("slurm"))
 
 
 @pytest.fixture
@@ -48,3 +46,13 @@ def _cluster():
 def store(tmp_path, monkeypatch) -> Store:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where jobs find `work.py`
     return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory, tiny_features):
+    """The folder of Table 3 as one process makes it."""
+    folder = tmp_path_factory.mktemp("inline")
+    shutil.copytree(tiny_features, folder / "store")
+    done = command(folder / "store", *ALL_OF_TABLE_3, timeout=600, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return folder

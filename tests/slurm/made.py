@@ -20,6 +20,7 @@ from slurm.profile import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
 WORK = "tests.slurm.work"
+ALL_OF_TABLE_3 = ("all", "--tiny", "--tables", "table3", "--results", "results")
 CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10}
 PROFILE = Profile(parallel=8, notice_seconds=20, classes={"cpu": CHEAP, "gpu": CHEAP, "gpus": {**CHEAP, "processes": 2}})
 
@@ -79,3 +80,8 @@ def command(store: Store | Path, *arguments: str, timeout: float = 300.0, **vari
     given = [sys.executable, "-m", "benchmarks.run", *arguments, "--store", str(root)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TQDM_DISABLE": "1", **variables}
     return subprocess.run(given, cwd=root.parent, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def tables(folder: Path) -> dict[str, bytes]:
+    """Returns the files of Table 3, by name."""
+    return {path.name: path.read_bytes() for path in (folder / "results" / "openmoji-scenes-tiny").glob("table3.*")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from benchmarks.batch.batch import named
 from benchmarks.stages import Store
 from slurm import accounting, launch
 from slurm.profile import Profile
-from tests.slurm.made import CHEAP, PROFILE, asking, command, ended, request, stage, states, submitted, wait_for
+from tests.slurm.made import ALL_OF_TABLE_3, CHEAP, PROFILE, asking, command, ended, request, stage, states, submitted, tables, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -251,3 +252,15 @@ def test_what_slurm_refuses_is_said_in_its_words(cluster, store, change, words):
     queue = subprocess.run(["squeue", "-h", "-o", "%j"], capture_output=True, text=True).stdout
     assert "made-" not in queue
     assert launch.largest_array() == 1000
+
+
+def test_a_table_on_slurm_is_the_table_inline(cluster, inline, tmp_path, tiny_features):
+    root = shutil.copytree(tiny_features, tmp_path / "store")
+    done = command(root, *ALL_OF_TABLE_3, "--executor", "slurm", "--profile", "one-node")
+    assert done.returncode == 0, done.stderr
+    assert "16 stages" in done.stdout
+    watched = command(root, "status", "--watch", "--every", "3", timeout=900)
+    assert watched.returncode == 0, watched.stdout[-3000:]
+    assert "16 done of 16 stages" in watched.stdout
+    assert command(root, "collect").returncode == 0
+    assert tables(tmp_path) == tables(inline) != {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from benchmarks import workers
 from benchmarks.batch import submission
 from benchmarks.batch.batch import Batch
-from tests.slurm.made import command, ended, request, stage, states, wait_for
+from benchmarks.stages import Store
+from tests.slurm.made import ALL_OF_TABLE_3, command, ended, request, stage, states, tables, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -64,3 +66,22 @@ def test_each_place_has_a_gpu_and_what_all_share_runs_alone(store, monkeypatch):
     assert all(
         reports["both"]["end"] <= reports[name]["begin"] or reports[name]["end"] <= reports["both"]["begin"] for name in ("left", "right")
     )
+
+
+@pytest.mark.slow
+def test_collect_marks_what_is_missing_and_keeps_it(inline, tmp_path):
+    """A batch of the local queue, cancelled before all of it is made; finished stages are those of the inline run."""
+    shutil.copytree(inline, tmp_path, dirs_exist_ok=True)
+    store = Store(tmp_path / "store")
+    for path in (store.root / "ranking").iterdir():
+        shutil.rmtree(path)
+    done = command(store, *ALL_OF_TABLE_3, "--executor", "local", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    wait_for(lambda: " done" in command(store, "status").stdout)
+    assert "cancelled" in command(store, "cancel").stdout
+    done = command(store, "collect")
+    assert done.returncode == 1 and "are not done" in done.stdout
+    assert command(store, "resubmit", "--failed").returncode == 0
+    assert command(store, "status", "--watch", "--every", "1", timeout=300).returncode == 0
+    assert command(store, "collect").returncode == 0
+    assert tables(tmp_path) == tables(inline) != {}

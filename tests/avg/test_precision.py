@@ -1,0 +1,45 @@
+"""Number formats of heavy products: as asked for by the environment, and bfloat16 on any processor."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from avg.generator import create
+from avg.precision import VARIABLE, autocast, fast_dtype, search_precision
+from methods.validation import validation_recall
+from tests.avg.tree import assert_reads_as_taught
+from tests.methods.made_up import SETTINGS, STATE, WIDTH, splits
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+def test_products_are_in_the_format_asked_for(monkeypatch, asked):
+    monkeypatch.setenv(VARIABLE, asked)
+    assert fast_dtype() == fast_dtype("cpu") == getattr(torch, asked)
+    with autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == getattr(torch, asked)
+    assert search_precision() == f"{asked} towers, float32 scores"
+
+
+def test_where_nothing_is_asked_for_the_processor_decides(monkeypatch):
+    monkeypatch.delenv(VARIABLE)
+    assert fast_dtype("cpu") == (torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32)
+    monkeypatch.setenv(VARIABLE, "fast")
+    assert fast_dtype("cpu") == (torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32)
+
+
+def test_an_unknown_format_is_named_with_the_known_ones(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "float16")
+    with pytest.raises(ValueError, match=r"VOKENBENCH_PRECISION=float16: .* fast, float32 or bfloat16"):
+        fast_dtype()
+
+
+def test_bfloat16_reads_trees_and_validates_as_float32_does_up_to_its_rounding(monkeypatch):
+    """Rounding moves a logit by some hundredths; a wrong position would move it by ones."""
+    torch.manual_seed(0)
+    model = create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH).eval()
+    val = splits()["val"]
+    exact = validation_recall(model, val)
+    monkeypatch.setenv(VARIABLE, "bfloat16")
+    assert_reads_as_taught(model, val.text_source(model, torch.arange(3)), 5, atol=0.1)
+    assert validation_recall(model, val) == pytest.approx(exact, abs=5)
