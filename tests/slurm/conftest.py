@@ -10,9 +10,8 @@ import subprocess
 import pytest
 
 from benchmarks.stages import Store
-from tests.slurm.made import ALL_OF_TABLE_3, ROOT, command, wait_for
+from tests.slurm.made import ALL_OF_TABLE_3, ROOT, SCRIPT, command, wait_for
 
-SCRIPT = ROOT / "slurm" / "cluster" / "one_node.sh"
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
 
 

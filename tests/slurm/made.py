@@ -19,6 +19,7 @@ from methods.stage import Stage
 from slurm.profile import Profile
 
 ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "slurm" / "cluster" / "one_node.sh"
 WORK = "tests.slurm.work"
 ALL_OF_TABLE_3 = ("all", "--tiny", "--tables", "table3", "--results", "results")
 CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10}

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks.batch import status as batch_status
 from benchmarks.batch import submission
@@ -20,7 +21,21 @@ from benchmarks.batch.batch import named
 from benchmarks.stages import Store
 from slurm import accounting, launch
 from slurm.profile import Profile
-from tests.slurm.made import ALL_OF_TABLE_3, CHEAP, PROFILE, asking, command, ended, request, stage, states, submitted, tables, wait_for
+from tests.slurm.made import (
+    ALL_OF_TABLE_3,
+    CHEAP,
+    PROFILE,
+    SCRIPT,
+    asking,
+    command,
+    ended,
+    request,
+    stage,
+    states,
+    submitted,
+    tables,
+    wait_for,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +122,10 @@ def test_a_time_limit_is_survived_with_the_numbers_of_an_uninterrupted_run(clust
     batch = submitted(store, asking("gpu", memory_gb=2).model_copy(update={"notice_seconds": 40}), cell=training(1.0))
     job = states(batch, store)["generator"].job
     plain = Store(tmp_path / "plain")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the job has: with more, sums are rounded in another order
     folder = plain.run(training(0.0))
+    torch.set_num_threads(threads)
     wait_for(lambda: re.search(r"generator [2-5]\d %", states(batch, store)["generator"].detail))
     minutes = int(subprocess.run(["squeue", "-h", "-j", job, "-o", "%M"], capture_output=True, text=True).stdout.split(":")[0])
     subprocess.run(["scontrol", "update", f"jobid={job}", f"timelimit={minutes + 1}"], check=True)
@@ -138,6 +156,21 @@ def test_a_pre_empted_job_goes_on_where_it_was(cluster, store):
     assert len(runs) == 2 and runs[0] == 0 and runs[1] > 10
     begun = store.report(stage("urgent", seconds=1))["report"]["begin"]
     assert store.report(counting)["started"] > time.strftime("%Y-%m-%dT%H:%M", time.gmtime(begun))
+
+
+def test_a_job_of_a_lost_node_goes_back_and_ends_when_the_node_is_there_again(cluster, store):
+    """The node's daemon and all of the job's processes die at once, as when a machine loses its power."""
+    cell = stage("cell", seconds=15)
+    batch = submitted(store, cell=cell)
+    wait_for(lambda: "cell" in states(batch, store)["cell"].detail)
+    for process in ("slurmd", "slurmstepd", "submitit.core._submit"):
+        subprocess.run(["pkill", "-9", "-f", process], check=True)
+    assert not store.done(cell)
+    found = wait_for(lambda: (state := states(batch, store)["cell"]).state == "pending" and state)
+    assert "put back into the queue" in found.detail
+    subprocess.run([SCRIPT, "up"], check=True)
+    assert ended(batch, store)["cell"].state == "done"
+    assert int(store.report(cell)["environment"]["scheduler"]["restart_count"]) >= 1
 
 
 def test_cancel_keeps_what_is_done_and_says_so(cluster, store):
