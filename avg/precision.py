@@ -1,35 +1,46 @@
-"""Where the heavy work runs, and which number format its products are computed in."""
+"""Where the heavy work runs, and which number format its products are computed in. Torch is imported inside functions: plans ask too."""
 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 VARIABLE = "VOKENBENCH_PRECISION"
-FORMATS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+FORMATS = ("float32", "bfloat16")
+
+
+def asked() -> str | None:
+    """Returns the number format that the environment variable `VOKENBENCH_PRECISION` asks for, None where the processor is to decide.
+
+    Raises:
+        ValueError: the variable says neither `fast`, which is the default, nor a format.
+    """
+    said = os.environ.get(VARIABLE, "fast")
+    if said != "fast" and said not in FORMATS:
+        raise ValueError(f"{VARIABLE}={said}: not a number format; set it to fast, {' or '.join(FORMATS)}")
+    return None if said == "fast" else said
 
 
 def device() -> torch.device:
     """Returns the device of heavy work: the first CUDA device, else the CPU."""
+    import torch
+
     # of several processes each has a current device of its own, which accelerate sets
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def fast_dtype(where: str | torch.device | None = None) -> torch.dtype:
-    """Returns bfloat16 where the processor multiplies it in hardware (AMX or AVX-512 BF16; CUDA), else float32.
+    """Returns bfloat16 where the processor multiplies it in hardware (AMX or AVX-512 BF16; CUDA), else float32, or what is `asked` for.
 
-    The environment variable `VOKENBENCH_PRECISION` asks for one of the two by name, wherever the work runs: with `float32`, machines
-    agree up to the order of sums. A stage that the store has already is not made again.
-
-    Raises:
-        ValueError: the variable says neither `fast`, which is the default, nor one of the two.
+    With float32, machines agree up to the order of sums. A stage that the store has already is not made again in another format.
     """
-    asked = os.environ.get(VARIABLE, "fast")
-    if asked != "fast":
-        if asked not in FORMATS:
-            raise ValueError(f"{VARIABLE}={asked}: not a number format; set it to fast, {' or '.join(FORMATS)}")
-        return FORMATS[asked]
+    import torch
+
+    if format_ := asked():
+        return getattr(torch, format_)
     if torch.device(where or device()).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     return torch.bfloat16 if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
@@ -42,6 +53,8 @@ def search_precision() -> str:
 
 def autocast(where: str | torch.device | None = None) -> torch.autocast:
     """Returns a context in which matrix products run in `fast_dtype`; a no-op where that is float32."""
+    import torch
+
     where = torch.device(where or device())
     dtype = fast_dtype(where)
     return torch.autocast(where.type, dtype=dtype, enabled=dtype is not torch.float32)

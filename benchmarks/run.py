@@ -30,6 +30,7 @@ from benchmarks.report import command as report
 from benchmarks.speed import command as speed
 from benchmarks.speed import figure4
 from benchmarks.tables import TABLES
+from methods import machine
 
 
 class Commands(click.Group):
@@ -47,6 +48,7 @@ def cli() -> None:
 
     What is finished is kept: a command that was interrupted goes on where it was when it is given again.
     """
+    machine.check_product_format()  # a mistake is told before the first stage, not by each
 
 
 def table_command(name: str) -> click.Command:

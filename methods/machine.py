@@ -16,6 +16,13 @@ def gpus() -> list[dict[str, Any]]:
     return found
 
 
+def check_product_format() -> None:
+    """Raises a ValueError if the environment asks for a format of heavy products that there is none of; `avg.precision` has the variable."""
+    from avg.precision import asked
+
+    asked()
+
+
 def product_format() -> str:
     """Returns the format of heavy products on the device that is used: `bfloat16`, or `float32` where that is not faster."""
     from avg.precision import fast_dtype

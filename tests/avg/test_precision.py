@@ -7,6 +7,7 @@ import torch
 
 from avg.generator import create
 from avg.precision import VARIABLE, autocast, fast_dtype, search_precision
+from benchmarks.run import main
 from methods.validation import validation_recall
 from tests.avg.tree import assert_reads_as_taught
 from tests.methods.made_up import SETTINGS, STATE, WIDTH, splits
@@ -32,6 +33,13 @@ def test_an_unknown_format_is_named_with_the_known_ones(monkeypatch):
     monkeypatch.setenv(VARIABLE, "float16")
     with pytest.raises(ValueError, match=r"VOKENBENCH_PRECISION=float16: .* fast, float32 or bfloat16"):
         fast_dtype()
+
+
+def test_the_command_line_tells_it_before_anything_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv(VARIABLE, "float16")
+    assert main(["table1", "--tiny", "--store", str(tmp_path / "store")]) == 2
+    assert capsys.readouterr().err.startswith("vokenbench: VOKENBENCH_PRECISION=float16: not a number format")
+    assert not list(tmp_path.iterdir())
 
 
 def test_bfloat16_reads_trees_and_validates_as_float32_does_up_to_its_rounding(monkeypatch):
