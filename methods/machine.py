@@ -17,7 +17,7 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def check_product_format() -> None:
-    """Raises a ValueError if the environment asks for a format of heavy products that there is none of; `avg.precision` has the variable."""
+    """Raises a ValueError if the environment asks for an unknown format of heavy products: see `avg.precision.asked`."""
     from avg.precision import asked
 
     asked()
