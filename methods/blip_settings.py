@@ -16,7 +16,7 @@ class TrainingSettings(Settings):
     vision_layers: int = Field(1, ge=0, description="of BLIP's vision encoder, over the frozen feature map")
     image_size: int = Field(128, gt=0, description="pixels; a cell of the feature map is 32 wide")
     embed_dim: int = Field(256, gt=0, description="width of the space in which vectors are compared")
-    contrastive_epochs: int = Field(2, ge=0, description="passes over the pictures, a caption of each, with the contrastive loss alone")
+    contrastive_epochs: int = Field(8, ge=0, description="passes over the pictures, a caption of each, with the contrastive loss alone")
     epochs: int = Field(2, gt=0, description="passes with both losses")
     batch: int = Field(128, gt=1)
     negatives: int = Field(1, gt=0, description="hard negatives of each caption, and of each picture, in matching")
