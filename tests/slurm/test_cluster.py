@@ -163,8 +163,8 @@ def test_a_job_of_a_lost_node_goes_back_and_ends_when_the_node_is_there_again(cl
     cell = stage("cell", seconds=15)
     batch = submitted(store, cell=cell)
     wait_for(lambda: "cell" in states(batch, store)["cell"].detail)
-    for process in ("slurmd", "slurmstepd", "submitit.core._submit"):
-        subprocess.run(["pkill", "-9", "-f", process], check=True)
+    for process in (["-x", "slurmd"], ["-x", "slurmstepd"], ["-f", "submitit.core._submit"]):
+        subprocess.run(["pkill", "-9", *process], check=True)
     assert not store.done(cell)
     found = wait_for(lambda: (state := states(batch, store)["cell"]).state == "pending" and state)
     assert "put back into the queue" in found.detail
