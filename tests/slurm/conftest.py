@@ -16,7 +16,7 @@ DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests that need the cluster. They stand in one file, so that one worker runs all of them (`--dist loadfile`)."""
+    """Marks the tests that need the cluster."""
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.cluster)
