@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from avg.captions import CaptionBatch
 from avg.decoding import Decoding, OwnDecoding, Source
+from avg.packed import pack
 from avg.precision import autocast
 from avg.reader import PAD, Reader
 from avg.settings import GeneratorSettings
@@ -120,6 +121,10 @@ class Generator(nn.Module, ABC):
     def advance(self, tokens_BMn: Tensor, state: Any, past_BMt: Tensor, ragged: bool) -> tuple[Tensor, Tensor]:
         """Returns hidden states after n tokens more of each beam, (B, M, n, W), and their positions' numbers; see `Decoding.advance`."""
         return self.decoding.advance(self.embed(tokens_BMn), state, past_BMt, ragged)
+
+    def pack(self) -> None:
+        """Lays weights out for searches on a CPU, see `avg.packed`; the generator can be neither trained nor saved afterwards."""
+        pack(self.decoder)
 
     def _prefix(self, projection: nn.Linear, vectors_BD: Tensor, drop: float = 0.0) -> Source:
         """Returns picture or caption vectors, scaled to components near 1, projected to prefix positions."""

@@ -17,6 +17,7 @@ from avg.backbone import TEXT_TOKENS, open_backbone
 from avg.captions import CaptionBatch
 from avg.decoding import Source
 from avg.generator import BACKBONE, Generator, fitted_rows
+from avg.packed import pack
 from avg.precision import autocast
 from avg.settings import GeneratorSettings
 
@@ -106,6 +107,10 @@ class Seq2SeqGenerator(Generator):
         config = self.model.config
         scaled = getattr(config, "scale_decoder_outputs", config.model_type == "umt5" and config.tie_word_embeddings)
         return (hidden @ rows_XW.to(hidden.dtype).T * (self.width**-0.5 if scaled else 1.0)).float()
+
+    def pack(self) -> None:
+        super().pack()
+        pack(self.model.get_encoder())
 
     def save(self, folder: Path) -> None:
         """Writes model, tokenizer and projection, so that the folder needs the checkpoint that it came from no more."""

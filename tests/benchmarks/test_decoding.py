@@ -74,6 +74,7 @@ def _stored():
         record("released", [4.0]),
         record("ours", [1.0, 2.0]),
         record("products", [0.5, 1.6]),
+        record("packed", [0.5, 1.0]),
         record("flat", [0.004], "vectors", 1000),
     ]
     settings = {"size": "t5-base", "rounds": 2, "dtype": "float32", "threads": 2, "gpu": ""}
@@ -86,7 +87,8 @@ def test_the_report_says_what_was_measured():
     cells = {parts[0]: parts[1] for line in text.splitlines() if len(parts := [part.strip() for part in line.strip("|").split("|")]) == 2}
     assert cells["ours"] == "5.33"  # 8 queries in 1.5 s
     assert cells["*ours is faster than the released path by*"] == "4.0 ×"  # 4 s against 1 s, in the one round that both ran
-    assert cells["*of ours, the matrix products alone are*"] == "65 %"  # 50 % and 80 %
+    assert cells["*of ours, the matrix products as PyTorch computes them are*"] == "65 %"  # 50 % and 80 %
+    assert cells["*of ours, those with packed weights are*"] == "50 %"
     assert cells["*the constraint costs*"] == ""  # nobody ran without
     assert cells["FAISS flat"] == "2,000" and "By beams (batch 8, images 1,000):" in text
     tex = latex(_stored())
@@ -103,7 +105,7 @@ def test_the_command_writes_table_figure_and_records(tmp_path, capsys):
     names = {path.name for path in folder.iterdir()}
     assert names == {f"tiny-float32-beams-vectors-index.{ending}" for ending in ("md", "tex", "csv", "json", "png", "pdf")}
     stored = json.loads((folder / "tiny-float32-beams-vectors-index.json").read_text())
-    assert stored["environment"]["hardware"]["cores"] >= 1 and len(stored["records"]) == 24 + 7
+    assert stored["environment"]["hardware"]["cores"] >= 1 and len(stored["records"]) == 26 + 7
     assert markdown(stored) == (folder / "tiny-float32-beams-vectors-index.md").read_text()
 
 
