@@ -143,18 +143,18 @@ def products(
     # rows, and the weights that they meet: in every layer encoder, keys and values of the source, and the decoder's steps; then the vokens
     decoder = [*attention, (wide, inner), (inner, wide), *feed_forward]
     every = [([source], attention + feed_forward), ([source], [(wide, inner)] * 2), (steps, decoder)]
-    blocks = [(rows, layer(shapes)) for rows, shapes in every for _ in range(shape["num_layers"])]
-    blocks.append((steps, layer([(wide, VOKENS)])))
+    blocks = [(rows, shapes, layer(shapes)) for rows, shapes in every for _ in range(shape["num_layers"])]
+    blocks.append((steps, [(wide, VOKENS)], layer([(wide, VOKENS)])))
     if packed:
-        pack(nn.ModuleList(linears for _, linears in blocks))
+        pack(nn.ModuleList(linears for *_, linears in blocks))
     inputs = {(rows, k): torch.randn(rows, k, device=device, dtype=dtype) for rows in (source, *steps) for k in (wide, inner, feed)}
     # a step passes all layers before the next begins
-    order = [(rows, linears) for at in range(len(steps)) for many, linears in blocks for rows in many[at : at + 1]]
+    order = [(rows, shapes, linears) for at in range(len(steps)) for many, shapes, linears in blocks for rows in many[at : at + 1]]
 
     def run() -> None:
-        for rows, linears in order:
-            for linear in linears:
-                linear(inputs[rows, linear.weight.shape[1]])
+        for rows, shapes, linears in order:
+            for (k, _), linear in zip(shapes, linears, strict=True):
+                linear(inputs[rows, k])
 
     return run
 

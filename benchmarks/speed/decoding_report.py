@@ -181,7 +181,8 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     for axis in list(grid.flat)[len(sides) :]:
         axis.remove()
     # a contender is named once, though it is in several panels: decoding's on the left, those of vectors on the right
-    for vectors, place in ((False, "outside lower left"), (True, "outside lower right")):
+    places: dict[bool, Any] = {False: "outside lower left", True: "outside lower right"}
+    for vectors, place in places.items():
         panels = [axis for axis, varied in zip(figure.axes, sides, strict=True) if (varied == "vectors") == vectors]
         named = {text: handle for axis in panels for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)}
         if named:
