@@ -210,8 +210,19 @@ def writable(folder: Path, option: str = "--results") -> Path:
 def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> Grid:
     """Returns the grid, after writing summaries and the table.
 
-    Summaries of further seeds that lie there and are what these cells would give today are part of the table; others of its rows are
-    removed. Those of rows that are missing stay, and are no part of it; rows of outside systems that were scored into the table stay in it.
+    Rows of outside systems that were scored into the table stay in it.
+    """
+    kept = write_summaries(table, datasets, protocol, measured, results)
+    kept += committed(results, datasets, protocol, f"{OUTSIDE}*.json")
+    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]), results)
+    write_grid(complete, writable(results / folder_name(datasets, protocol)))
+    return complete
+
+
+def write_summaries(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> list[dict[str, Any]]:
+    """Returns the summaries of further seeds that lie there and are what these cells would give today, after writing what was measured.
+
+    Other summaries of the rows that were measured, or failed, are removed. Those of rows that are missing stay.
     """
     kept: list[dict[str, Any]] = []
     for dataset in datasets:
@@ -230,10 +241,7 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
                     path.unlink()
         for name, text in texts.items():
             write_atomically(runs / name, text)
-    kept += committed(results, datasets, protocol, f"{OUTSIDE}*.json")
-    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]), results)
-    write_grid(complete, writable(results / folder_name(datasets, protocol)))
-    return complete
+    return kept
 
 
 def grid(table: Table, datasets: Sequence[str], measured: Measured, results: Path = RESULTS) -> Grid:

@@ -18,13 +18,13 @@ import numpy as np
 
 from benchmarks import campaign
 from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.estimates import Entry, change_cell, entries, value_cell
 from benchmarks.grid import printed
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
 from benchmarks.spec import Row, Table
-from benchmarks.statistics import SEED, intervals, seed_spread
 
 NAME = "protocols"
 BASE = "clean"
@@ -37,18 +37,6 @@ MEASURED = tuple(name for name in SHOWN if name not in TIES_ONLY)
 RULES: tuple[Rule, ...] = ("codes", "optimistic", "expected", "index", "pessimistic")
 CSV_HEADERS = ("dataset", "row", "protocol", "seeds", "value", "low", "high", "seed_sd", "change", "change_low", "change_high", "p")
 FACTOR_LABELS = {"clean+exposure": "exposure", "clean+test-selection": "selection on test", "clean+codes": "tie rule codes"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """R@1 of a row under a protocol, in percent: mean over seeds, interval, spread over seeds, and how it differs from `clean`."""
-
-    value: float
-    low: float
-    high: float
-    spread: float | None
-    seeds: int
-    change: Comparison | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,15 +80,8 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
         for (row, name), seeds in outcomes.items()
     }
     hits_of = {address: seeds for address, seeds in hits_of.items() if seeds}
-    changes = _changes(hits_of, clusters[0] if clusters else np.empty(0))
-    entries = {}
-    if hits_of:
-        means = {address: np.mean(list(seeds.values()), axis=0) for address, seeds in hits_of.items()}
-        bounds_S2 = intervals(np.stack(list(means.values())), clusters[0], np.random.default_rng(SEED))
-        for (address, seeds), (low, high) in zip(hits_of.items(), bounds_S2, strict=True):
-            value, low, high = (round(100 * float(share), 6) for share in (means[address].mean(), low, high))
-            spread = seed_spread([100 * float(each.mean()) for each in seeds.values()])
-            entries[address] = Entry(value=value, low=low, high=high, spread=spread, seeds=len(seeds), change=changes.get(address))
+    image_ids_Q = clusters[0] if clusters else np.empty(0)
+    found = entries({address: list(seeds.values()) for address, seeds in hits_of.items()}, image_ids_Q, _changes(hits_of, image_ids_Q))
     by_rule = {
         address: {rule: round(100 * float(np.mean([hits(one, k, rule).mean() for one in seeds.values()])), 6) for rule in RULES}
         for address, seeds in outcomes.items()
@@ -108,7 +89,7 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     }
     labels = {row.key: row.label for row in table.rows}
     notes = [protocol_line(of, labels) for name in MEASURED if (of := [s for s in summaries if s["protocol"] == name])]
-    return Side(dataset=dataset, rows=rows, entries=entries, by_rule=by_rule, notes=notes)
+    return Side(dataset=dataset, rows=rows, entries=found, by_rule=by_rule, notes=notes)
 
 
 def _changes(hits_of: Mapping[tuple[str, str], Mapping[int, np.ndarray]], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:
@@ -138,13 +119,20 @@ def tables_of(side: Side, style: Style) -> list[tuple[str, list[str], list[list[
             *[
                 text
                 for name in WHOLE
-                for text in ([_value(side, row, name, style)] + ([] if name == BASE else [_change(side, row, name, style)]))
+                for text in (
+                    [value_cell(side.entries.get((row.key, name)), style)]
+                    + ([] if name == BASE else [change_cell(side.entries.get((row.key, name)), style)])
+                )
             ],
         ]
         for row in measured
     ]
     factors = [
-        [label(row), _value(side, row, BASE, style), *[_change(side, row, name, style) for name in ONE_FACTOR]]
+        [
+            label(row),
+            value_cell(side.entries.get((row.key, BASE)), style),
+            *[change_cell(side.entries.get((row.key, name)), style) for name in ONE_FACTOR],
+        ]
         for row in measured
         if any((row.key, name) in side.entries for name in ONE_FACTOR)
     ]
@@ -199,10 +187,8 @@ def csv(side: Side) -> str:
         for name in SHOWN:
             entry = side.entries.get((row.key, name))
             if entry:
-                change = entry.change
-                of_change = (change.difference, change.low, change.high, change.p) if change else (None,) * 4
                 rules = side.by_rule.get((row.key, name), {})
-                numbers = (entry.value, entry.low, entry.high, entry.spread, *of_change, *(rules.get(rule) for rule in RULES))
+                numbers = (*entry.numbers, *(rules.get(rule) for rule in RULES))
                 texts = ["" if number is None else f"{number:.4f}" for number in numbers]
                 writer.writerow([side.dataset, row.key, name, entry.seeds, *texts])
     return stream.getvalue()
@@ -263,22 +249,3 @@ def committed(table: Table, dataset: str, results: Path) -> Side:
     """Returns the table from the summaries under a results folder."""
     summaries = [summary for name in MEASURED for summary in campaign.committed(results, [dataset], name)]
     return side_by_side(table, dataset, [summary for summary in summaries if summary["row"] in {row.key for row in table.rows}])
-
-
-def _value(side: Side, row: Row, name: str, style: Style) -> str:
-    entry = side.entries.get((row.key, name))
-    if entry is None:
-        return "missing"
-    spread = "" if entry.spread is None else f" ±{style.tie}{printed(entry.spread)}"
-    interval = style.escape(f"[{printed(entry.low)},{style.tie}{printed(entry.high)}]")
-    return style.stacked(style.escape(f"{printed(entry.value)}{spread}"), interval)
-
-
-def _change(side: Side, row: Row, name: str, style: Style) -> str:
-    entry = side.entries.get((row.key, name))
-    if entry is None or entry.change is None:
-        return "missing"
-    change = entry.change
-    star = style.star if change.direction else ""
-    interval = style.escape(f"[{change.low:+.1f},{style.tie}{change.high:+.1f}]")
-    return style.stacked(style.escape(f"{change.difference:+.1f}") + star, interval)

@@ -20,7 +20,7 @@ def render(from_committed: bool, results: Path | None) -> None:
 
     results = results or Path("results")
     written = 0
-    for kind in (tables, protocols, records, claims):
+    for kind in (tables, protocols, growth, records, claims):
         for line in kind(results):
             click.echo(f"written: {line}")
             written += 1
@@ -44,6 +44,13 @@ def protocols(results: Path) -> Iterator[str]:
     for path in sorted(results.glob("*/protocols.md")):
         comparison.write(comparison.committed(table("table1"), path.parent.name, results), results)
         yield f"{path.with_suffix('')}.md .tex .csv"
+
+
+def growth(results: Path) -> Iterator[str]:
+    from benchmarks.growth import training_size
+
+    for curves in training_size.committed_again(results):
+        yield f"{training_size.write(curves, results)}.md .tex .csv .png .pdf"
 
 
 def records(results: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ import click
 
 from benchmarks import everything, rewriting, rules
 from benchmarks.batch import commands as batch_commands
+from benchmarks.growth import command as growth
 from benchmarks.identifiers import command as identifiers
 from benchmarks.options import (
     TINY_DATASET,
@@ -271,7 +272,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for module in (answers, batch_commands, everything, figure4, identifiers, paper, report, rewriting, rules, speed):
+for module in (answers, batch_commands, everything, figure4, growth, identifiers, paper, report, rewriting, rules, speed):
     for command in module.COMMANDS:
         cli.add_command(command)
 for table_name in TABLES:

@@ -14,8 +14,15 @@ DATASETS: dict[str, dict[str, Any]] = {
     "openmoji-scenes": {"train": 10_000, "val": 500, "test": 1_000},
     "openmoji-scenes-30k": {"train": 29_000, "val": 1_014, "test": 1_000},
     "openmoji-scenes-5k": {"train": 10_000, "val": 500, "test": 5_000},
+    "openmoji-scenes-train2500": {"train": 2_500, "val": 500, "test": 1_000},
+    "openmoji-scenes-train5000": {"train": 5_000, "val": 500, "test": 1_000},
     "openmoji-scenes-tiny": {"train": 300, "val": 60, "test": 80},
+    "openmoji-scenes-tiny-train150": {"train": 150, "val": 60, "test": 80},
 }
+
+BY_TRAINING_SIZE = ("openmoji-scenes-train2500", "openmoji-scenes-train5000", "openmoji-scenes", "openmoji-scenes-30k")
+BY_TRAINING_SIZE_TINY = ("openmoji-scenes-tiny-train150", "openmoji-scenes-tiny")
+"""Data sets with the very same test scenes, by falling short of one another in training scenes: each holds those of the one before."""
 
 ON_DISK = {
     # name: (form, the file that its root must hold)

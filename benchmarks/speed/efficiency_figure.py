@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.drawing import save, set_style
+from benchmarks.drawing import name_ends, save, set_style
 from benchmarks.speed.efficiency import BATCHES, chosen
 
 LOOKS = {
@@ -46,8 +46,6 @@ NAMES = {
 }
 COMPARED = ("clip-hnsw", "clip-ivfpq", "avg-beam10", "avg-beam40", "grace-structured")
 """Of which random and clustered galleries are drawn in one panel."""
-GAP = 0.052
-"""Least distance of two names, in heights of a panel."""
 
 
 def draw(stored: Mapping[str, Any], folder: Path, name: str) -> None:
@@ -123,40 +121,7 @@ def _lines(panel: Any, series: Mapping[str, Series], value: str, band: str = "",
     panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,), numticks=20))
     panel.yaxis.set_minor_formatter(NullFormatter())
     panel.yaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))
-    _name(panel, ends)
-
-
-def _name(panel: Any, ends: Mapping[str, tuple[float, float, Any]]) -> None:
-    """Writes each line's name right of the panel, as near to the height of its end as the others leave room, with a thin line to it."""
-    panel.autoscale_view()
-    to_axes = panel.transData + panel.transAxes.inverted()
-    at = {name: to_axes.transform((x, y)) for name, (x, y, _) in ends.items()}
-    heights = apart({name: float(y) for name, (_, y) in at.items()}, GAP)
-    for name, (x, y) in at.items():
-        colour = ends[name][2]
-        panel.annotate(
-            name, (x, y), xycoords="axes fraction", xytext=(1.06, heights[name]), textcoords="axes fraction", fontsize=8.5, va="center",
-            color="0.1", annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.7, "shrinkA": 0, "shrinkB": 5, "alpha": 0.8, "relpos": (0, 0.5)},
-        )  # fmt: skip
-
-
-def apart(heights: Mapping[str, float], gap: float) -> dict[str, float]:
-    """Returns heights in the same order, each at least `gap` from the next and between 0 and 1 while there is room, together as near to
-    the given ones as can be.
-
-    Names that crowd form a block that stands about the mean of its own heights (the pool-adjacent-violators algorithm).
-    """
-    order = sorted(heights, key=lambda name: heights[name])
-    # without the gaps that must lie below each, the order is all that is asked
-    blocks: list[list[float]] = []
-    for place, name in enumerate(order):
-        blocks.append([heights[name] - place * gap])
-        while len(blocks) > 1 and np.mean(blocks[-2]) > np.mean(blocks[-1]):
-            blocks[-2:] = [blocks[-2] + blocks[-1]]
-    level = [float(np.mean(block)) for block in blocks for _ in block]
-    room = max(1 - (len(order) - 1) * gap, 0.0)
-    return {name: min(max(height, 0.0), room) + place * gap for place, (name, height) in enumerate(zip(order, level, strict=True))}
+    name_ends(panel, ends)
 
 
 def _short(images: float) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.drawing import apart
 from benchmarks.run import cli, main
 from benchmarks.speed import efficiency_report
 from benchmarks.speed.efficiency import SERIES, Answers, measured, paired
-from benchmarks.speed.efficiency_figure import LOOKS, NAMES, apart
+from benchmarks.speed.efficiency_figure import LOOKS, NAMES
 from methods.serving import Way, shared
 
 QUERIES = ("a cat", "two dogs", "a red hat")

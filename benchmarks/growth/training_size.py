@@ -1,0 +1,184 @@
+"""R@1 against the number of training scenes: the same test scenes and queries, so that differences are paired at every size.
+
+RESULTS/DATASET/training-size.md .tex .csv .png .pdf      computed from the summaries in RESULTS/*/runs; DATASET is the usual one
+
+Q queries.
+"""
+
+from __future__ import annotations
+
+import csv as csv_format
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import campaign, tables
+from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
+from benchmarks.drawing import name_ends, save, set_style
+from benchmarks.estimates import Entry, change_cell, entries, value_cell
+from benchmarks.metrics import Outcomes, hits
+from benchmarks.options import DEFAULT_DATASET, TINY_DATASET
+from benchmarks.protocol import CLEAN
+from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.seal import write_atomically
+from benchmarks.spec import Row
+
+NAME = "training-size"
+CEILING = "clip"
+"""The row that others are compared with: the frozen encoder that their identifiers and sources come from."""
+CSV_HEADERS = ("row", "dataset", "train", "seeds", "value", "low", "high", "seed_sd", "behind_clip", "behind_low", "behind_high", "p")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """Args: sizes: {data set: training scenes}; points: by (row key, data set); what was not measured is not there."""
+
+    home: str
+    sizes: Mapping[str, int]
+    rows: Sequence[Row]
+    points: Mapping[tuple[str, str], Entry]
+
+
+def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curves:
+    """Returns R@1 of every row that was measured on two of these data sets at least.
+
+    Raises:
+        ValueError: if two of them were measured on different queries.
+    """
+    outcomes: dict[tuple[str, str], list[Outcomes]] = {}
+    for summary in summaries:
+        outcomes.setdefault((summary["row"], summary["dataset"]), []).append(Outcomes.unpack(summary["outcomes"]))
+    rows = [row for row in tables.table("table1").rows if sum((row.key, dataset) in outcomes for dataset in sizes) > 1]
+    series = {
+        (row.key, dataset): [hits(one, 1, CLEAN.ties) for one in outcomes[row.key, dataset]]
+        for row in rows
+        for dataset in sizes
+        if (row.key, dataset) in outcomes
+    }
+    clusters = [one.image_ids_Q for address in series for one in outcomes[address]]
+    if any(not np.array_equal(clusters[0], one) for one in clusters):
+        raise ValueError(f"{', '.join(sizes)} were measured on different queries; run the older of them again")
+    home = TINY_DATASET if TINY_DATASET in sizes else DEFAULT_DATASET
+    found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={})
+    if not series:
+        return found
+    return replace(found, points=entries(series, clusters[0], _gaps(series, clusters[0])))
+
+
+def _gaps(series: Mapping[tuple[str, str], Sequence[np.ndarray]], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:
+    """Returns each row's difference from the encoder at the same size; Holm runs over all of them."""
+    pairs = [(f"{row}|{name}", f"{CEILING}|{name}") for row, name in series if row != CEILING]
+    compared = compare(pairs, {"|".join(address): np.mean(seeds, axis=0) for address, seeds in series.items()}, clusters_Q)
+    return {tuple(one.split("|")): compared[one, other] for one, other in pairs if (one, other) in compared}  # type: ignore[misc]
+
+
+def committed(results: Path, sizes: Sequence[str]) -> Curves:
+    """Returns the curves from the summaries under a results folder, of the protocol `clean`."""
+    return curves(sizes, campaign.committed(results, sizes))
+
+
+def committed_again(results: Path) -> list[Curves]:
+    """Returns what a results folder holds of it."""
+    return [
+        committed(results, sizes)
+        for home, sizes in ((DEFAULT_DATASET, BY_TRAINING_SIZE), (TINY_DATASET, BY_TRAINING_SIZE_TINY))
+        if (results / home / f"{NAME}.md").exists()
+    ]
+
+
+def tables_of(found: Curves, style: Style) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Returns (caption, headers, body) of the two tables, their cells in a format: R@1, and the differences from the encoder."""
+    headers = ["Training scenes", *[f"{count:,}" for count in found.sizes.values()]]
+
+    def label(row: Row) -> str:
+        return style.escape(row.label) if row.kind == "compared" else style.reference(row.label)
+
+    values = [[label(row), *[value_cell(found.points.get((row.key, name)), style) for name in found.sizes]] for row in found.rows]
+    gaps = [
+        [label(row), *[change_cell(found.points.get((row.key, name)), style) for name in found.sizes]]
+        for row in found.rows
+        if row.key != CEILING
+    ]
+    return [("R@1 by the number of training scenes", headers, values), ("R@1 minus that of AVG's own encoder", headers, gaps)]
+
+
+def notes_of(found: Curves) -> list[str]:
+    return [
+        f"Protocol clean; the test scenes and queries of {found.home} at every size, and each training split holds the smaller ones. The "
+        "encoder is fitted on the same training scenes as what is built on it. 95 % intervals from a bootstrap over images; where ± is "
+        f"given, the standard deviation over seeds. *: p < {ALPHA} (paired randomisation test over images, Holm over all of them).",
+    ]
+
+
+def markdown(found: Curves) -> str:
+    from tabulate import tabulate
+
+    parts = ["**Training size.** How R@1 grows with the number of training scenes."]
+    for caption, headers, body in tables_of(found, MARKDOWN):
+        align = ["left", *["right"] * (len(headers) - 1)]
+        parts += [f"{MARKDOWN.escape(caption)}:", tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)]
+    return "\n\n".join(parts + [MARKDOWN.escape(note) for note in notes_of(found)]) + "\n"
+
+
+def latex(found: Curves) -> str:
+    floats: list[str] = []
+    for number, (caption, headers, body) in enumerate(tables_of(found, LATEX)):
+        text = rf"\caption{{{LATEX.escape(f'{caption}.')}}}\label{{tab:{NAME}-{number + 1}}}"
+        lines = [r"\midrule", *map(latex_row, body)]
+        floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else notes_of(found)))
+    return "\n".join(floats)
+
+
+def csv(found: Curves) -> str:
+    """Returns one line for each point."""
+    stream = io.StringIO()
+    writer = csv_format.writer(stream, lineterminator="\n")
+    writer.writerow(CSV_HEADERS)
+    for (row, name), point in found.points.items():
+        texts = ["" if number is None else f"{number:.4f}" for number in point.numbers]
+        writer.writerow([row, name, found.sizes[name], point.seeds, *texts])
+    return stream.getvalue()
+
+
+def figure(found: Curves, folder: Path) -> None:
+    """Draws a line a row, with intervals, on a log axis of training scenes; each is named at its end. PNG and PDF."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    set_style()
+    figure, panel = plt.subplots(figsize=(7, 4.2))
+    figure.subplots_adjust(left=0.08, right=0.7, top=0.93, bottom=0.12)
+    palette, ends = sns.color_palette("colorblind"), {}
+    for shade, mark, row in zip(palette, "osD^vPX*h<", found.rows, strict=False):
+        points = [(found.sizes[name], found.points[row.key, name]) for name in found.sizes if (row.key, name) in found.points]
+        xs, ys = [x for x, _ in points], [point.value for _, point in points]
+        bars = [[point.value - point.low for _, point in points], [point.high - point.value for _, point in points]]
+        dashes = "-" if row.kind == "compared" else "--"
+        panel.errorbar(
+            xs, ys, yerr=bars, color=shade, marker=mark, linestyle=dashes, markersize=5, linewidth=1.4, elinewidth=0.8, capsize=2
+        )
+        ends[row.label] = (xs[-1], ys[-1], shade)
+    panel.set(xscale="log", xlabel="training scenes", ylim=(0, None))
+    panel.set_title("R@1 on the same 1,000 test scenes" if found.home == DEFAULT_DATASET else "R@1 on the same test scenes", loc="left")
+    panel.xaxis.set_major_locator(FixedLocator(list(found.sizes.values())))
+    panel.xaxis.set_minor_locator(NullLocator())
+    panel.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
+    panel.grid(True, which="major", linewidth=0.4, alpha=0.5)
+    sns.despine(ax=panel)
+    name_ends(panel, ends)
+    save(figure, folder, NAME)
+
+
+def write(found: Curves, results: Path) -> Path:
+    """Returns where it stands, without an ending, after writing tables and figure in all formats."""
+    folder = campaign.writable(results / found.home)
+    for ending, text in (("md", markdown(found)), ("tex", latex(found)), ("csv", csv(found))):
+        write_atomically(folder / f"{NAME}.{ending}", text)
+    figure(found, folder)
+    return folder / NAME

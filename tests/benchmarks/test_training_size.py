@@ -1,0 +1,88 @@
+"""R@1 against the number of training scenes: from made-up outcomes whose numbers are known, and the command from end to end."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from benchmarks.growth import training_size
+from benchmarks.metrics import Outcomes
+from benchmarks.run import main
+
+IMAGES, PER = 200, 5
+SMALL, LARGE = "openmoji-scenes-train2500", "openmoji-scenes"
+SIZES = ("openmoji-scenes-train2500", "openmoji-scenes-train5000", "openmoji-scenes")
+
+
+def summary(row: str, dataset: str, share: float, seed: int = 0, images: int = IMAGES):
+    """The first `share` of the images are found first."""
+    image = np.repeat(np.arange(images, dtype=np.int32), PER)
+    before = np.where(image < round(share * images), 0, 50).astype(np.int32)
+    zero = np.zeros_like(before)
+    outcomes = Outcomes(before, zero + 1, (before > 0).astype(np.int32) * 9, zero, image, 10)
+    return {"row": row, "dataset": dataset, "seed": seed, "outcomes": outcomes.pack()}
+
+
+ALL = (
+    summary("avg", SMALL, 0.2), summary("avg", LARGE, 0.4), summary("avg", LARGE, 0.5, seed=1), summary("clip", SMALL, 0.5),
+    summary("clip", LARGE, 0.55), summary("irgen", LARGE, 0.3), summary("random", SMALL, 0.0), summary("random", LARGE, 0.0),
+)  # fmt: skip
+
+
+def test_what_the_encoder_is_ahead_by_is_paired_at_each_size():
+    found = training_size.curves(SIZES, ALL)
+    assert list(found.sizes.values()) == [2500, 5000, 10000]
+    assert found.points["avg", SMALL].value == 20 and found.points["avg", SMALL].change.difference == -30
+    large = found.points["avg", LARGE]
+    assert (large.value, large.seeds, large.change.difference) == (45, 2, -10)
+    assert large.spread == pytest.approx(100 * np.std([0.4, 0.5], ddof=1))
+    assert found.points["clip", LARGE].change is None
+    assert large.change.high < -5 and large.change.low > -15, "narrower than unpaired: most of the images agree"
+
+
+def test_a_row_of_one_size_is_no_curve():
+    assert [row.key for row in training_size.curves(SIZES, ALL).rows] == ["avg", "clip", "random"]
+    assert training_size.curves(SIZES, ()).points == {}
+
+
+def test_other_queries_are_refused():
+    with pytest.raises(ValueError, match=r"openmoji-scenes-train2500, .* were measured on different queries"):
+        training_size.curves(SIZES, [*ALL, summary("clip", SIZES[1], 0.5, images=201)])
+
+
+def test_tables_say_what_was_measured_and_what_was_not():
+    found = training_size.curves(SIZES, ALL)
+    text = training_size.markdown(found)
+    lines = {line.split("|")[1].strip(): line for line in text.split("\n\n")[2].splitlines()}
+    assert [cell.strip().split(" ")[0] for cell in lines["AVG"].split("|")[2:-1]] == ["20.0", "missing", "45.0"]
+    assert "-30.0\\*" in text and "2,500" in text and "CLIP" not in text.split("\n\n")[4]
+    assert r"\begin{table}" in training_size.latex(found)
+    body = list(csv.DictReader(io.StringIO(training_size.csv(found))))
+    assert {(line["row"], line["train"]): float(line["value"]) for line in body}["avg", "10000"] == 45
+    assert next(line for line in body if line["row"] == "clip")["behind_clip"] == ""
+
+
+def test_a_size_that_differs_in_more_is_refused(capsys, tmp_path):
+    assert main(["training-size", "--sizes", "openmoji-scenes-5k", "--store", str(tmp_path)]) == 2
+    assert "differs from the others in more than training scenes" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_command_measures_what_is_missing_and_draws_it(tmp_path, capsys):
+    given = ["--tiny", "--results", str(tmp_path / "results"), "--store", str(tmp_path / "store"), "--rows", "clip,random"]
+    assert main(["training-size", *given]) == 0
+    told = capsys.readouterr().out
+    folder = tmp_path / "results" / "openmoji-scenes-tiny"
+    assert {path.name for path in folder.iterdir()} == {
+        "runs",
+        *(f"training-size.{ending}" for ending in ("md", "tex", "csv", "png", "pdf")),
+    }
+    text = (folder / "training-size.md").read_text()
+    assert text in told and "missing" not in text
+    assert (tmp_path / "results" / "openmoji-scenes-tiny-train150" / "runs" / "clip-seed0.json").exists()
+    (folder / "training-size.png").unlink()
+    assert main(["render", "--from-committed", "--results", str(tmp_path / "results")]) == 0
+    assert (folder / "training-size.png").exists() and (folder / "training-size.md").read_text() == text
