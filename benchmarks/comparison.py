@@ -18,11 +18,11 @@ import numpy as np
 
 from benchmarks import campaign
 from benchmarks.claims import ALPHA, Comparison, compare
-from benchmarks.estimates import Entry, change_cell, entries, value_cell
+from benchmarks.estimates import Entry, TextTable, change_cell, entries, tables_as_latex, tables_as_markdown, value_cell
 from benchmarks.grid import printed
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
-from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically
 from benchmarks.spec import Row, Table
 
@@ -105,7 +105,7 @@ def _changes(hits_of: Mapping[tuple[str, str], Mapping[int, np.ndarray]], cluste
     return {tuple(one.split("|")): compared[one, other] for one, other in pairs}  # type: ignore[misc]
 
 
-def tables_of(side: Side, style: Style) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables_of(side: Side, style: Style) -> list[TextTable]:
     """Returns (caption, headers, body) of the three tables, their cells in a format: whole protocols, single rules, tie rules."""
 
     def label(row: Row) -> str:
@@ -158,24 +158,13 @@ def notes_of(side: Side) -> list[str]:
 
 
 def markdown(side: Side) -> str:
-    from tabulate import tabulate
-
-    parts = [f"**Protocols.** Table 1 on {MARKDOWN.escape(side.dataset)} under each protocol: what the rules of the comparison decide."]
-    for caption, headers, body in tables_of(side, MARKDOWN):
-        if body:
-            align = ["left", *["right"] * (len(headers) - 1)]
-            parts += [f"{MARKDOWN.escape(caption)}:", tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)]
-    return "\n\n".join(parts + [MARKDOWN.escape(note) for note in notes_of(side)]) + "\n"
+    lead = f"**Protocols.** Table 1 on {MARKDOWN.escape(side.dataset)} under each protocol: what the rules of the comparison decide."
+    return tables_as_markdown(lead, tables_of(side, MARKDOWN), notes_of(side))
 
 
 def latex(side: Side) -> str:
-    floats: list[str] = []
-    for number, (caption, headers, body) in enumerate(tables_of(side, LATEX)):
-        if body:
-            text = rf"\caption{{{LATEX.escape(f'{caption} ({side.dataset}).')}}}\label{{tab:{NAME}-{number + 1}}}"
-            lines = [r"\midrule", *map(latex_row, body)]
-            floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else notes_of(side)))
-    return "\n".join(floats)
+    captioned = [(f"{caption} ({side.dataset}).", headers, body) for caption, headers, body in tables_of(side, LATEX)]
+    return tables_as_latex(NAME, captioned, notes_of(side))
 
 
 def csv(side: Side) -> str:

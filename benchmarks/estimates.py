@@ -12,11 +12,13 @@ import numpy as np
 
 from benchmarks.claims import Comparison
 from benchmarks.grid import printed
-from benchmarks.render import Style
+from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.statistics import SEED, intervals, seed_spread
 
 Address = tuple[str, str]
 """Row key and condition."""
+TextTable = tuple[str, list[str], list[list[str]]]
+"""Caption, headers and body, its cells in a format."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,3 +78,26 @@ def change_cell(entry: Entry | None, style: Style) -> str:
     star = style.star if change.direction else ""
     interval = style.escape(f"[{change.low:+.1f},{style.tie}{change.high:+.1f}]")
     return style.stacked(style.escape(f"{change.difference:+.1f}") + star, interval)
+
+
+def tables_as_markdown(lead: str, tables: Sequence[TextTable], notes: Sequence[str]) -> str:
+    """Returns tables that have a body, first among them what they are about, below them their notes. The notes are plain text."""
+    from tabulate import tabulate
+
+    parts = [lead]
+    for caption, headers, body in tables:
+        if body:
+            align = ["left", *["right"] * (len(headers) - 1)]
+            parts += [f"{MARKDOWN.escape(caption)}:", tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)]
+    return "\n\n".join(parts + [MARKDOWN.escape(note) for note in notes]) + "\n"
+
+
+def tables_as_latex(name: str, tables: Sequence[TextTable], notes: Sequence[str]) -> str:
+    """Returns floats of the tables that have a body, labelled `tab:NAME-1` and so on, with the notes in the first."""
+    floats: list[str] = []
+    for number, (caption, headers, body) in enumerate(tables):
+        if body:
+            text = rf"\caption{{{LATEX.escape(caption)}}}\label{{tab:{name}-{number + 1}}}"
+            lines = [r"\midrule", *map(latex_row, body)]
+            floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else notes))
+    return "\n".join(floats)

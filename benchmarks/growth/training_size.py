@@ -20,11 +20,11 @@ from benchmarks import campaign, tables
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
 from benchmarks.drawing import name_ends, save, set_style
-from benchmarks.estimates import Entry, change_cell, entries, value_cell
+from benchmarks.estimates import Entry, TextTable, change_cell, entries, tables_as_latex, tables_as_markdown, value_cell
 from benchmarks.metrics import Outcomes, hits
 from benchmarks.options import DEFAULT_DATASET, TINY_DATASET
 from benchmarks.protocol import CLEAN
-from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically
 from benchmarks.spec import Row
 
@@ -91,7 +91,7 @@ def committed_again(results: Path) -> list[Curves]:
     ]
 
 
-def tables_of(found: Curves, style: Style) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables_of(found: Curves, style: Style) -> list[TextTable]:
     """Returns (caption, headers, body) of the two tables, their cells in a format: R@1, and the differences from the encoder."""
     headers = ["Training scenes", *[f"{count:,}" for count in found.sizes.values()]]
 
@@ -116,22 +116,13 @@ def notes_of(found: Curves) -> list[str]:
 
 
 def markdown(found: Curves) -> str:
-    from tabulate import tabulate
-
-    parts = ["**Training size.** How R@1 grows with the number of training scenes."]
-    for caption, headers, body in tables_of(found, MARKDOWN):
-        align = ["left", *["right"] * (len(headers) - 1)]
-        parts += [f"{MARKDOWN.escape(caption)}:", tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)]
-    return "\n\n".join(parts + [MARKDOWN.escape(note) for note in notes_of(found)]) + "\n"
+    lead = "**Training size.** How R@1 grows with the number of training scenes."
+    return tables_as_markdown(lead, tables_of(found, MARKDOWN), notes_of(found))
 
 
 def latex(found: Curves) -> str:
-    floats: list[str] = []
-    for number, (caption, headers, body) in enumerate(tables_of(found, LATEX)):
-        text = rf"\caption{{{LATEX.escape(f'{caption}.')}}}\label{{tab:{NAME}-{number + 1}}}"
-        lines = [r"\midrule", *map(latex_row, body)]
-        floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else notes_of(found)))
-    return "\n".join(floats)
+    captioned = [(f"{caption}.", headers, body) for caption, headers, body in tables_of(found, LATEX)]
+    return tables_as_latex(NAME, captioned, notes_of(found))
 
 
 def csv(found: Curves) -> str:
