@@ -49,8 +49,8 @@ table1: env  ## Table 1: every generative method, from data to results/ (ARGS="-
 all: env  ## every table and figure, claims and report on the default data set; prints the plan first
 	@$(PY) -m benchmarks.run all $(ARGS)
 
-slurm-demo: env  ## table1 --tiny through a real SLURM on this machine (Debian, as root): brought up, watched, collected, taken down
-	@slurm/cluster/demo.sh $(PY)
+slurm-demo: env  ## table1 --tiny (or ARGS, as in ARGS=all) through a real SLURM on this machine (Debian, as root): up, watched, collected, down
+	@slurm/cluster/demo.sh $(PY) $(ARGS)
 
 # loadfile: tests of one file go to one worker, so that what its fixtures train is trained once (pytest 9.2 ignores pytest-xdist's groups)
 test: env lavis system  ## all tests, one worker a core
