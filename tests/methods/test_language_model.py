@@ -13,6 +13,7 @@ from avg.generator import load
 from avg.settings import GeneratorSettings
 from methods.encoder import EncoderSettings, encoder_stages
 from methods.generator import generator_needs, generator_stage
+from methods.language_model import _tokenizer
 from methods.stage import Stage
 from tests.methods.made_up import CAPTIONS, IMAGES, SETTINGS, captions, stage_inputs, training
 
@@ -36,7 +37,23 @@ def test_it_has_learned_the_captions_of_train(pretrained):
     words = tokenizer("picture very", return_tensors="pt")["input_ids"][:, :-1]
     with torch.inference_mode():
         likely = tokenizer.decode(model(words[:, :2]).logits[0, -1].argmax())
-    assert likely == "very", "two captions of three go on so"
+    assert likely.strip() == "very", "two captions of three go on so"
+
+
+def test_the_same_captions_give_the_same_words():
+    """Of these, many pieces are equally frequent: a trainer that breaks ties by chance gives six tokenizers."""
+    places = [
+        f"A {one} and {other} near the {third}."
+        for one in ("carrot", "camel", "cat")
+        for other in ("corn", "cone")
+        for third in ("house", "horse")
+    ]
+    learned = {_tokenizer(places).backend_tokenizer.to_str() for _ in range(6)}
+    assert len(learned) == 1
+    tokenizer = _tokenizer(places)
+    words = tokenizer("A Cat near the café")["input_ids"]
+    assert [words[0], words[-1]] == [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    assert tokenizer.decode(words, skip_special_tokens=True).strip() == "a cat near the café", "nothing is unknown"
 
 
 def test_a_generator_is_made_of_it_and_needs_it_no_more(pretrained, tmp_path):
