@@ -59,7 +59,7 @@ test: env lavis system  ## all tests, one worker a core
 # Apart from `make test`: they wait for real daemons, some of them for minutes.
 slurm-test: env  ## only the tests against a real SLURM on this machine (Debian, as root)
 	@.ci/packages slurm
-	@$(PY) -m pytest -m cluster $(ARGS)
+	@$(PY) -m pytest -m 'cluster and not whole' $(ARGS)
 
 lint: env  ## ruff and mypy
 	@$(PY) -m ruff check .

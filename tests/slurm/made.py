@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from benchmarks.batch.batch import Batch, Request
 from benchmarks.cells import CellPlan
 from benchmarks.spec import Column, Row, Table
 from benchmarks.stages import Store
+from benchmarks.tables import TABLES
 from methods.data import Exposure
 from methods.stage import Stage
 from slurm.profile import Profile
@@ -22,6 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "slurm" / "cluster" / "one_node.sh"
 WORK = "tests.slurm.work"
 ALL_OF_TABLE_3 = ("all", "--tiny", "--tables", "table3", "--results", "results")
+ALL_OF_IT = ("all", "--tiny", "--tables", ",".join(TABLES), "--results", "results")
+TIMED = "table2"
+"""Shows seconds, which no two runs share."""
 CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10}
 PROFILE = Profile(parallel=8, notice_seconds=20, classes={"cpu": CHEAP, "gpu": CHEAP, "gpus": {**CHEAP, "processes": 2}})
 
@@ -83,6 +88,11 @@ def command(store: Store | Path, *arguments: str, timeout: float = 300.0, **vari
     return subprocess.run(given, cwd=root.parent, env=environment, capture_output=True, text=True, timeout=timeout)
 
 
-def tables(folder: Path) -> dict[str, bytes]:
-    """Returns the files of Table 3, by name."""
-    return {path.name: path.read_bytes() for path in (folder / "results" / "openmoji-scenes-tiny").glob("table3.*")}
+def measured(folder: Path) -> dict[str, object]:
+    """Returns the files of all tables that show no seconds, and what every cell measured, by name."""
+    results = folder / "results" / "openmoji-scenes-tiny"
+    found: dict[str, object] = {path.name: path.read_bytes() for path in results.glob("table*") if path.stem != TIMED}
+    for path in results.glob("runs/*.json"):
+        cell = json.loads(path.read_text())
+        found[path.name] = {name: cell[name] for name in ("metrics", "outcomes")}
+    return found

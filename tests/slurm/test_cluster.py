@@ -22,6 +22,7 @@ from benchmarks.stages import Store
 from slurm import accounting, launch
 from slurm.profile import Profile
 from tests.slurm.made import (
+    ALL_OF_IT,
     ALL_OF_TABLE_3,
     CHEAP,
     PROFILE,
@@ -29,11 +30,11 @@ from tests.slurm.made import (
     asking,
     command,
     ended,
+    measured,
     request,
     stage,
     states,
     submitted,
-    tables,
     wait_for,
 )
 
@@ -287,13 +288,18 @@ def test_what_slurm_refuses_is_said_in_its_words(cluster, store, change, words):
     assert launch.largest_array() == 1000
 
 
-def test_a_table_on_slurm_is_the_table_inline(cluster, inline, tmp_path, tiny_features):
-    root = shutil.copytree(tiny_features, tmp_path / "store")
-    done = command(root, *ALL_OF_TABLE_3, "--executor", "slurm", "--profile", "one-node")
+@pytest.mark.parametrize("given", [ALL_OF_TABLE_3, pytest.param(ALL_OF_IT, marks=pytest.mark.whole)], ids=["table3", "all"])
+def test_tables_on_slurm_are_the_tables_inline(cluster, given, tmp_path, tiny_features):
+    inline, batch = tmp_path / "inline", tmp_path / "batch"
+    for folder in (inline, batch):
+        shutil.copytree(tiny_features, folder / "store")
+    done = command(inline / "store", *given, timeout=1200, OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
-    assert "16 stages" in done.stdout
-    watched = command(root, "status", "--watch", "--every", "3", timeout=900)
+    done = command(batch / "store", *given, "--executor", "slurm", "--profile", "one-node")
+    assert done.returncode == 0, done.stderr
+    stages = re.search(r"(\d+) stages", done.stdout)[1]
+    watched = command(batch / "store", "status", "--watch", "--every", "3", timeout=2400)
     assert watched.returncode == 0, watched.stdout[-3000:]
-    assert "16 done of 16 stages" in watched.stdout
-    assert command(root, "collect").returncode == 0
-    assert tables(tmp_path) == tables(inline) != {}
+    assert f"{stages} done of {stages} stages" in watched.stdout
+    assert command(batch / "store", "collect").returncode == 0
+    assert measured(batch) == measured(inline) != {}

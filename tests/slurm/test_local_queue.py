@@ -12,7 +12,7 @@ from benchmarks import workers
 from benchmarks.batch import submission
 from benchmarks.batch.batch import Batch
 from benchmarks.stages import Store
-from tests.slurm.made import ALL_OF_TABLE_3, command, ended, request, stage, states, tables, wait_for
+from tests.slurm.made import ALL_OF_TABLE_3, command, ended, measured, request, stage, states, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -84,4 +84,4 @@ def test_collect_marks_what_is_missing_and_keeps_it(inline, tmp_path):
     assert command(store, "resubmit", "--failed").returncode == 0
     assert command(store, "status", "--watch", "--every", "1", timeout=300).returncode == 0
     assert command(store, "collect").returncode == 0
-    assert tables(tmp_path) == tables(inline) != {}
+    assert measured(tmp_path) == measured(inline) != {}
