@@ -157,7 +157,7 @@ def figure(found: Curves, folder: Path) -> None:
         ends[row.label] = (xs[-1], ys[-1], shade)
     panel.set(xscale="log", xlabel="training scenes", ylim=(0, None))
     panel.set_title("R@1 on the same 1,000 test scenes" if found.home == DEFAULT_DATASET else "R@1 on the same test scenes", loc="left")
-    panel.xaxis.set_major_locator(FixedLocator(list(found.sizes.values())))
+    panel.xaxis.set_major_locator(FixedLocator(sorted({found.sizes[name] for _, name in found.points})))
     panel.xaxis.set_minor_locator(NullLocator())
     panel.xaxis.set_major_formatter(FuncFormatter(lambda count, _: f"{count:,.0f}"))
     panel.grid(True, which="major", linewidth=0.4, alpha=0.5)
