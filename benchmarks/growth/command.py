@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from benchmarks.options import chosen_jobs, jobs_option, names, results_option, store_option, tiny_option
+from benchmarks.options import DEFAULT_DATASET, TINY_DATASET, chosen_jobs, jobs_option, names, results_option, store_option, tiny_option
 
 ROWS = ("irgen", "avg", "clip")
 
@@ -46,7 +46,7 @@ def training_size(
         click.echo(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
         return 0
     kept = results or Path("results")
-    campaign.writable(kept / sizes[-1])
+    campaign.writable(kept / (TINY_DATASET if tiny else DEFAULT_DATASET))
     refuse_missing(plans, stages)
     measured = campaign.measure(table, plans, stages, jobs=chosen_jobs(jobs, tiny))
     for name in chosen:
