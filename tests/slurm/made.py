@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "slurm" / "cluster" / "one_node.sh"
 WORK = "tests.slurm.work"
 ALL_OF_TABLE_3 = ("all", "--tiny", "--tables", "table3", "--results", "results")
-ALL_OF_IT = ("all", "--tiny", "--tables", ",".join(TABLES), "--results", "results")
+ALL_OF_IT = ("all", "--tiny", "--tables", ",".join(name for name in TABLES if name.startswith("table")), "--results", "results")
 TIMED = "table2"
 """Shows seconds, which no two runs share."""
 CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10}
