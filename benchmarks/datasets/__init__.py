@@ -22,7 +22,7 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 BY_TRAINING_SIZE = ("openmoji-scenes-train2500", "openmoji-scenes-train5000", "openmoji-scenes", "openmoji-scenes-30k")
 BY_TRAINING_SIZE_TINY = ("openmoji-scenes-tiny-train150", "openmoji-scenes-tiny")
-"""Data sets with the very same test scenes, by falling short of one another in training scenes: each holds those of the one before."""
+"""Data sets with the same test scenes, from few training scenes to many: each has those of the one before among its own."""
 
 ON_DISK = {
     # name: (form, the file that its root must hold)

@@ -13,7 +13,7 @@ ROWS = ("irgen", "avg", "clip")
 
 
 @click.command("training-size")
-@click.option("--sizes", "datasets", callback=names, help="Data sets, comma-separated; by default those that differ in nothing else.")
+@click.option("--sizes", "datasets", callback=names, help="Data sets, comma-separated; by default all with the same test scenes.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
 @click.option("--rows", callback=names, help=f"Rows of Table 1, comma-separated.  [default: {','.join(ROWS)}]")
 @click.option("--dry-run", is_flag=True, help="Say how much is missing, and run none.")
@@ -37,7 +37,7 @@ def training_size(
         if name not in sizes:
             from methods.nearest import nearest
 
-            raise ValueError(f"{name} differs from the others in more than training scenes: {nearest(name, list(sizes))}")
+            raise ValueError(f"{name} is not among the data sets with the same test scenes: {nearest(name, list(sizes))}")
     chosen = [name for name in sizes if not datasets or name in datasets]
     table, stages = campaign.chosen(tables.table("table1"), rows or ROWS), Store(store)
     plans = campaign.plan_cells(table, chosen, seeds=seeds, tiny=tiny)

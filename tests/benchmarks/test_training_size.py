@@ -65,9 +65,9 @@ def test_tables_say_what_was_measured_and_what_was_not():
     assert next(line for line in body if line["row"] == "clip")["behind_clip"] == ""
 
 
-def test_a_size_that_differs_in_more_is_refused(capsys, tmp_path):
+def test_other_test_scenes_are_refused(capsys, tmp_path):
     assert main(["training-size", "--sizes", "openmoji-scenes-5k", "--store", str(tmp_path)]) == 2
-    assert "differs from the others in more than training scenes" in capsys.readouterr().err
+    assert "openmoji-scenes-5k is not among the data sets with the same test scenes" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from benchmarks.stages import Store
-from tests.slurm.made import ALL_OF_TABLE_3, ROOT, SCRIPT, command, wait_for
+from tests.slurm.made import ROOT, SCRIPT, wait_for
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd")
 
@@ -45,13 +45,3 @@ def _cluster():
 def store(tmp_path, monkeypatch) -> Store:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))  # where jobs find `work.py`
     return Store(tmp_path / "store")
-
-
-@pytest.fixture(scope="module")
-def inline(tmp_path_factory, tiny_features):
-    """The folder of Table 3 as one process makes it."""
-    folder = tmp_path_factory.mktemp("inline")
-    shutil.copytree(tiny_features, folder / "store")
-    done = command(folder / "store", *ALL_OF_TABLE_3, timeout=600, OMP_NUM_THREADS="1")
-    assert done.returncode == 0, done.stderr
-    return folder

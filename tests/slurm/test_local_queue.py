@@ -68,6 +68,16 @@ def test_each_place_has_a_gpu_and_what_all_share_runs_alone(store, monkeypatch):
     )
 
 
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory, tiny_features):
+    """The folder of Table 3 as one process makes it."""
+    folder = tmp_path_factory.mktemp("inline")
+    shutil.copytree(tiny_features, folder / "store")
+    done = command(folder / "store", *ALL_OF_TABLE_3, timeout=600, OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.slow
 def test_collect_marks_what_is_missing_and_keeps_it(inline, tmp_path):
     """A batch of the local queue, cancelled before all of it is made; finished stages are those of the inline run."""
