@@ -56,12 +56,13 @@ def structured(vectors_ND: np.ndarray, seed: int, branches: int = 30, leaf: int 
     """
     from sklearn.cluster import KMeans
 
-    step = max(branches, leaf)
+    step, random = max(branches, leaf), np.random.default_rng(seed)
     codes: list[list[int]] = [[] for _ in range(len(vectors_ND))]
 
     def split(rows: np.ndarray, level: int) -> None:
         if len(rows) <= leaf:
-            for child, row in enumerate(rows):
+            # in the order of the data the last children of every leaf would be test images
+            for child, row in enumerate(random.permutation(rows)):
                 codes[row].append(level * step + child)
             return
         distinct = min(branches, len(np.unique(vectors_ND[rows], axis=0)))

@@ -184,6 +184,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "split": plan.split,
         "protocol": plan.protocol,
         "seed": plan.seed,
+        "seeded": seeded(plan.row),
         "settings": dict(plan.settings),
         "knobs": dict(plan.knobs),
         "exposure": plan.exposure.label,

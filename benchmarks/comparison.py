@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign
+from benchmarks import campaign, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
-from benchmarks.estimates import Entry, TextTable, change_cell, entries, tables_as_latex, tables_as_markdown, value_cell
+from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
 from benchmarks.grid import printed
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
 from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically
+from benchmarks.side_tables import Address, TextTable, change_cell, csv_numbers, tables_as_latex, tables_as_markdown, value_cell
 from benchmarks.spec import Row, Table
 
 NAME = "protocols"
@@ -50,7 +51,8 @@ class Side:
 
     dataset: str
     rows: Sequence[Row]
-    entries: Mapping[tuple[str, str], Entry]
+    values: Mapping[Address, Estimate]
+    changes: Mapping[Address, Comparison]
     by_rule: Mapping[tuple[str, str], Mapping[Rule, float]]
     notes: Sequence[str]
 
@@ -65,9 +67,9 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
         ValueError: if two protocols were measured on different queries.
     """
     rows = [row for row in table.rows if row.applies_to(dataset)]
-    outcomes: dict[tuple[str, str], dict[int, Outcomes]] = {}
+    outcomes: dict[Address, dict[int, Outcomes]] = {}
     for summary in summaries:
-        outcomes.setdefault((summary["row"], summary["protocol"]), {})[summary["seed"]] = Outcomes.unpack(summary["outcomes"])
+        outcomes.setdefault((summary["row"], summary["protocol"]), {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
     for row, name in list(outcomes):
         if name == BASE:
             outcomes |= {(row, other): outcomes[row, name] for other in TIES_ONLY}
@@ -75,13 +77,15 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     if any(not np.array_equal(clusters[0], one) for one in clusters):
         raise ValueError(f"{dataset}: protocols were measured on different queries; run the older of them again")
 
-    hits_of = {
+    hits_of: dict[Address, SeedHits] = {
         (row, name): {seed: hits(one, k, protocol(name).ties) for seed, one in seeds.items() if k <= one.depth}
         for (row, name), seeds in outcomes.items()
     }
     hits_of = {address: seeds for address, seeds in hits_of.items() if seeds}
     image_ids_Q = clusters[0] if clusters else np.empty(0)
-    found = entries({address: list(seeds.values()) for address, seeds in hits_of.items()}, image_ids_Q, _changes(hits_of, image_ids_Q))
+    pairs = [((row, name), (row, BASE)) for row, name in hits_of if name != BASE]
+    compared = compare(pairs, hits_of, image_ids_Q)
+    changes = {one: compared[one, other] for one, other in pairs if (one, other) in compared}
     by_rule = {
         address: {rule: round(100 * float(np.mean([hits(one, k, rule).mean() for one in seeds.values()])), 6) for rule in RULES}
         for address, seeds in outcomes.items()
@@ -89,39 +93,24 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     }
     labels = {row.key: row.label for row in table.rows}
     notes = [protocol_line(of, labels) for name in MEASURED if (of := [s for s in summaries if s["protocol"] == name])]
-    return Side(dataset=dataset, rows=rows, entries=found, by_rule=by_rule, notes=notes)
-
-
-def _changes(hits_of: Mapping[tuple[str, str], Mapping[int, np.ndarray]], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:
-    """Returns each protocol's difference from `clean`, over the seeds that both have; Holm runs over all of them."""
-    pairs, series = [], {}
-    for row, name in hits_of:
-        seeds = set(hits_of[row, name]) & set(hits_of.get((row, BASE), {}))
-        if name != BASE and seeds:
-            one, other = f"{row}|{name}", f"{row}|{name}|{BASE}"
-            series[one], series[other] = (np.mean([hits_of[row, which][seed] for seed in sorted(seeds)], axis=0) for which in (name, BASE))
-            pairs.append((one, other))
-    compared = compare(pairs, series, clusters_Q)
-    return {tuple(one.split("|")): compared[one, other] for one, other in pairs}  # type: ignore[misc]
+    notes += trainings.notes([(f"{labels[summary['row']]} ({summary['protocol']})", summary) for summary in summaries], NAME)
+    return Side(dataset=dataset, rows=rows, values=estimated(hits_of, image_ids_Q), changes=changes, by_rule=by_rule, notes=notes)
 
 
 def tables_of(side: Side, style: Style) -> list[TextTable]:
     """Returns (caption, headers, body) of the three tables, their cells in a format: whole protocols, single rules, tie rules."""
 
-    def label(row: Row) -> str:
-        return style.escape(row.label) if row.kind == "compared" else style.reference(row.label)
-
-    measured = [row for row in side.rows if any(key == row.key for key, _ in side.entries)]
+    measured = [row for row in side.rows if any(key == row.key for key, _ in side.values)]
     whole_headers = ["Method", *[text for name in WHOLE for text in ([name] if name == BASE else [name, f"{name} - {BASE}"])]]
     whole = [
         [
-            label(row),
+            style.label(row),
             *[
                 text
                 for name in WHOLE
                 for text in (
-                    [value_cell(side.entries.get((row.key, name)), style)]
-                    + ([] if name == BASE else [change_cell(side.entries.get((row.key, name)), style)])
+                    [value_cell(side.values.get((row.key, name)), style)]
+                    + ([] if name == BASE else [change_cell(side.changes.get((row.key, name)), style)])
                 )
             ],
         ]
@@ -129,15 +118,15 @@ def tables_of(side: Side, style: Style) -> list[TextTable]:
     ]
     factors = [
         [
-            label(row),
-            value_cell(side.entries.get((row.key, BASE)), style),
-            *[change_cell(side.entries.get((row.key, name)), style) for name in ONE_FACTOR],
+            style.label(row),
+            value_cell(side.values.get((row.key, BASE)), style),
+            *[change_cell(side.changes.get((row.key, name)), style) for name in ONE_FACTOR],
         ]
         for row in measured
-        if any((row.key, name) in side.entries for name in ONE_FACTOR)
+        if any((row.key, name) in side.values for name in ONE_FACTOR)
     ]
     rules = [
-        [label(row), name, *[style.escape(printed(of_rule[rule])) for rule in RULES]]
+        [style.label(row), name, *[style.escape(printed(of_rule[rule])) for rule in RULES]]
         for row in measured
         for name in WHOLE
         if (of_rule := side.by_rule.get((row.key, name))) and len({printed(value) for value in of_rule.values()}) > 1
@@ -174,12 +163,10 @@ def csv(side: Side) -> str:
     writer.writerow([*CSV_HEADERS, *RULES])
     for row in side.rows:
         for name in SHOWN:
-            entry = side.entries.get((row.key, name))
-            if entry:
-                rules = side.by_rule.get((row.key, name), {})
-                numbers = (*entry.numbers, *(rules.get(rule) for rule in RULES))
-                texts = ["" if number is None else f"{number:.4f}" for number in numbers]
-                writer.writerow([side.dataset, row.key, name, entry.seeds, *texts])
+            if found := side.values.get((row.key, name)):
+                rules = side.by_rule.get((row.key, name))
+                texts = [*csv_numbers(found, side.changes.get((row.key, name))), *(f"{rules[rule]:.4f}" if rules else "" for rule in RULES)]
+                writer.writerow([side.dataset, row.key, name, found.seeds, *texts])
     return stream.getvalue()
 
 

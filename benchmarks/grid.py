@@ -1,6 +1,6 @@
 """The one grid that a table's Markdown, LaTeX and CSV are printed from, computed from run summaries.
 
-Q queries, S series of hits (a row under a column, averaged over seeds).
+Q queries.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import facts, leakage
+from benchmarks import facts, leakage, trainings
 from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
+from benchmarks.estimates import SeedHits, estimated, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import protocol, protocol_line
 from benchmarks.rankings import outside
 from benchmarks.spec import Column, Row, Table
-from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES, SEED, intervals, seed_spread
+from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES
 
 PAPER_NAMES = {"flickr30k": "Flickr30K", "mscoco-5k": "MS-COCO (5k)"}
 PAPERS_PROTOCOLS = ("paper", "official")
@@ -100,7 +101,8 @@ def build_grid(
         groups=groups,
         notes=(
             f"R@K: percent of queries whose image is among the first K ({cut}), with its 95 % interval (percentile bootstrap over images, "
-            f"{BOOTSTRAP_RESAMPLES:,} resamples); where ± is given, the standard deviation over seeds. Bold: best of the compared rows as "
+            f"{BOOTSTRAP_RESAMPLES:,} resamples); where ± is given, the standard deviation over seeds, and two rows "
+            "are compared over the seeds that both have. Bold: best of the compared rows as "
             f"printed. *: above the second best with p < {ALPHA} (paired randomisation test over images, {RANDOMISATION_RESAMPLES:,} "
             "resamples, Holm over the table's comparisons of a metric). -: inapplicable. Rows in italics are references.",
             "Sees test images: training saw their pictures (image-to-id) or made-up captions for them (pseudo-queries); "
@@ -129,7 +131,7 @@ def _group(
     everything = [summary for row in rows for summary in of_row[row.key]]
     if len({summary["protocol"] for summary in everything}) > 1:
         raise ValueError(f"{table.name} on {dataset}: summaries of several protocols cannot stand in one table")
-    outcomes = {row.key: [Outcomes.unpack(summary["outcomes"]) for summary in of_row[row.key]] for row in rows if of_row[row.key]}
+    outcomes = {row.key: {seed_of(s): Outcomes.unpack(s["outcomes"]) for s in of_row[row.key]} for row in rows if of_row[row.key]}
     clusters_Q = same_queries(dataset, outcomes)
     cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(everything[0]["protocol"]).ties if everything else "expected")
 
@@ -142,7 +144,7 @@ def _group(
         pairs = [(claim.better, worse) for claim in claims for worse in claim.worse]
         if len(ranked) > 1:
             pairs.append((ranked[0], ranked[1]))
-        in_column = {key: hits_Q for (key, of_column), hits_Q in hits_of.items() if of_column == column.key}
+        in_column = {key: hits for (key, of_column), hits in hits_of.items() if of_column == column.key}
         comparisons = compare(pairs, in_column, clusters_Q)
         for key in ranked:
             bold = printed(values[key]) == printed(values[ranked[0]])
@@ -161,9 +163,9 @@ def _group(
     )
 
 
-def same_queries(dataset: str, outcomes: Mapping[str, Sequence[Outcomes]]) -> np.ndarray:
+def same_queries(dataset: str, outcomes: Mapping[str, Mapping[int, Outcomes]]) -> np.ndarray:
     """Returns the image of each query, which must be the same for all rows: comparisons are paired."""
-    everything = [(key, one) for key, seeds in outcomes.items() for one in seeds]
+    everything = [(key, one) for key, seeds in outcomes.items() for one in seeds.values()]
     for key, one in everything:
         first_key, first = everything[0]
         if not np.array_equal(one.image_ids_Q, first.image_ids_Q):
@@ -172,25 +174,19 @@ def same_queries(dataset: str, outcomes: Mapping[str, Sequence[Outcomes]]) -> np
 
 
 def _measure(
-    columns: Sequence[Column], outcomes: Mapping[str, Sequence[Outcomes]], clusters_Q: np.ndarray, rule: Rule
-) -> tuple[dict[tuple[str, str], Cell], dict[tuple[str, str], np.ndarray]]:
-    """Returns cells and seed-averaged hits by (row key, column key); inapplicable cells have no hits."""
+    columns: Sequence[Column], outcomes: Mapping[str, Mapping[int, Outcomes]], clusters_Q: np.ndarray, rule: Rule
+) -> tuple[dict[tuple[str, str], Cell], dict[tuple[str, str], SeedHits]]:
+    """Returns cells and hits by (row key, column key); inapplicable cells have no hits."""
     cells: dict[tuple[str, str], Cell] = {}
-    hits_of: dict[tuple[str, str], np.ndarray] = {}
-    spreads: dict[tuple[str, str], float | None] = {}
+    hits_of: dict[tuple[str, str], SeedHits] = {}
     for key, seeds in outcomes.items():
         for column in columns:
-            if any(column.k > one.depth for one in seeds):
+            if any(column.k > one.depth for one in seeds.values()):
                 cells[key, column.key] = Cell(state="inapplicable")
-                continue
-            hits_of_seeds = [hits(one, column.k, rule) for one in seeds]
-            hits_of[key, column.key] = np.mean(hits_of_seeds, axis=0)
-            spreads[key, column.key] = seed_spread([100 * float(hits_Q.mean()) for hits_Q in hits_of_seeds])
-    if hits_of:
-        bounds_S2 = intervals(np.stack(list(hits_of.values())), clusters_Q, np.random.default_rng(SEED))
-        for (address, hits_Q), (low, high) in zip(hits_of.items(), bounds_S2, strict=True):
-            value, low, high = (round(100 * float(share), 6) for share in (hits_Q.mean(), low, high))
-            cells[address] = Cell(state="measured", value=value, low=low, high=high, spread=spreads[address])
+            else:
+                hits_of[key, column.key] = {seed: hits(one, column.k, rule) for seed, one in seeds.items()}
+    for address, found in estimated(hits_of, clusters_Q).items():
+        cells[address] = Cell(state="measured", value=found.value, low=found.low, high=found.high, spread=found.spread)
     return cells, hits_of
 
 
@@ -224,14 +220,15 @@ def _beside(cell: Cell, reported: float | None, comparable: bool) -> Cell:
 def _notes(
     table: Table, rows: Sequence[Row], dataset: str, known: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]
 ) -> list[str]:
-    notes = []
+    notes, labels = [], {row.key: row.label for row in rows}
     if known:
-        line = protocol_line(known, {row.key: row.label for row in rows})
+        line = protocol_line(known, labels)
         shared = known[0].get("data", {}).get("duplicates", {}).get("captions")
         caps = "" if shared is None else f" {100 * shared:.1f} % of the captions are also another image's, word for word: they cap R@1."
         notes.append(line + caps)
         notes += _unanswered(known, rows)
-        notes += leakage.notes(known, {row.key: row.label for row in rows})
+        notes += leakage.notes(known, labels)
+        notes += trainings.notes([(labels[summary["row"]], summary) for summary in known], table.name)
     paper = paper_dataset(dataset)
     if paper in table.reported:
         notes.append(_paper_note(table, dataset, known))

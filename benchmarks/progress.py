@@ -5,24 +5,47 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable
+from math import log
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets import DATASETS
 from benchmarks.seal import write_atomically
 from methods.stage import Stage
 
-ROUGHLY = {"data": 60, "encoder": 60, "features": 90, "tokenizer": 30, "codes": 5, "generator": 120, "index": 5, "ranking": 15}
-"""Seconds on two cores, until this machine knows better."""
+ROUGHLY = {
+    "data": 20,
+    "trunks": 140,
+    "encoder": 75,
+    "features": 3,
+    "tokenizer": 70,
+    "language-model": 300,
+    "maps": 60,
+    "blip": 600,
+    "codes": 1,
+    "generator": 150,
+    "index": 1,
+    "ranking": 45,
+}
+"""Seconds on two cores for the default data set, until this machine knows better."""
 
 
 class Durations:
-    """Seconds that stages took here, in one small file, by stage name and data set: a tiny one says nothing of the others."""
+    """Seconds that stages took here, in one small file, by stage name and data set."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def expected(self, stage: Stage) -> float:
-        return self._read().get(_kind(stage), ROUGHLY.get(stage.name, 30))
+        """Returns seconds: those of such stages here, or else of those on the data set that is nearest in size, by the number of images."""
+        dataset, default = _dataset(stage), next(iter(DATASETS))
+        known = self._read()
+        if dataset not in DATASETS:  # on disk: of what size is not asked
+            return known.get(_kind(stage), ROUGHLY.get(stage.name, 30))
+        by_dataset: dict[str, float] = {default: ROUGHLY.get(stage.name, 30)}
+        by_dataset |= {name: known[kind] for name in DATASETS if (kind := f"{stage.name} {name}") in known}
+        nearest = min(by_dataset, key=lambda name: abs(log(_images(name) / _images(dataset))))
+        return by_dataset[nearest] * _images(dataset) / _images(nearest)
 
     def remember(self, stage: Stage, seconds: float) -> None:
         known, kind = self._read(), _kind(stage)
@@ -38,8 +61,15 @@ class Durations:
 
 
 def _kind(stage: Stage) -> str:
-    dataset = next((before.config.get("name", "") for before in stage.ancestors() if before.name == "data"), "")
-    return f"{stage.name} {dataset}".strip()
+    return f"{stage.name} {_dataset(stage)}".strip()
+
+
+def _dataset(stage: Stage) -> str:
+    return next((before.config.get("name", "") for before in stage.ancestors() if before.name == "data"), "")
+
+
+def _images(dataset: str) -> int:
+    return sum(DATASETS[dataset].values())
 
 
 class Progress:

@@ -11,12 +11,13 @@ import html
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.claims import Comparison, Verdict
+from benchmarks.claims import Comparison, Verdict, printed_p
 from benchmarks.facts import FactLine
 from benchmarks.grid import Cell, Grid, Group, Line, printed
+from benchmarks.spec import Row
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -64,6 +65,9 @@ class Style:
 
     def reference(self, text: str) -> str:
         return self.italic.format(self.escape(text))
+
+    def label(self, row: Row) -> str:
+        return self.escape(row.label) if row.kind == "compared" else self.reference(row.label)
 
 
 MARKDOWN = Style(_escape_markdown, bold="**{}**", italic="*{}*", star=r"\*", tie="\N{NO-BREAK SPACE}", below="{1} {2}")
@@ -208,11 +212,10 @@ def _headers(grid: Grid) -> list[str]:
 
 
 def _line(line: Line, style: Style) -> list[str]:
-    label = style.escape(line.row.label) if line.row.kind == "compared" else style.reference(line.row.label)
     cells = [text for cell in line.cells for text in (_cell(cell, style), _beside(cell, style))]
     first, plus, second = line.exposure.partition(" + ")
     exposure = style.stacked(style.escape(first + " +"), style.escape(second), "l") if plus else style.escape(first)
-    return [label, *cells, exposure]
+    return [style.label(line.row), *cells, exposure]
 
 
 def _fact_headers(grid: Grid) -> list[str]:
@@ -222,7 +225,7 @@ def _fact_headers(grid: Grid) -> list[str]:
 
 
 def _fact_line(line: FactLine, grid: Grid, style: Style) -> list[str]:
-    texts = [style.escape(line.label) if line.row.kind == "compared" else style.reference(line.label)]
+    texts = [style.label(replace(line.row, label=line.label))]
     for place, cell in enumerate(line.cells):
         texts.append("missing" if cell.state == "missing" else style.escape(cell.text))
         texts += [style.escape(cell.reported)] * _paper(grid, place)
@@ -263,8 +266,7 @@ def _verdict(group: Group, verdict: Verdict, style: Style) -> list[str]:
     least: Comparison = verdict.weakest
     interval = style.escape(f"[{least.low:+.1f},{style.tie}{least.high:+.1f}]")
     difference = style.stacked(style.escape(f"{verdict.claim.column} {least.difference:+.1f}"), interval)
-    p = f"{least.p:.3f}" if least.p >= 0.001 else "< 0.001"
-    return [*claim, style.escape(label[least.worse]), difference, style.escape(p), style.strong(verdict.word)]
+    return [*claim, style.escape(label[least.worse]), difference, style.escape(printed_p(least.p)), style.strong(verdict.word)]
 
 
 def latex_row(cells: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 
 LEVEL = 0.95
 BOOTSTRAP_RESAMPLES = 2000
-RANDOMISATION_RESAMPLES = 9999
+RANDOMISATION_RESAMPLES = 99_999
+"""So many, because p itself is an estimate: with 9,999 a p of 0.0100 has a standard error of 0.0010, with these of 0.0003."""
 SEED = 0
 """Seed of every generator that a printed number comes from; a fresh generator per data set, so that rows and tables do not disturb
 each other's numbers."""
@@ -47,22 +48,6 @@ def intervals(
     return np.quantile(means_RS, [(1 - level) / 2, (1 + level) / 2], axis=0).T
 
 
-def interval(
-    values_Q: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, level: float = LEVEL, resamples: int = BOOTSTRAP_RESAMPLES
-) -> tuple[float, float]:
-    """Returns (low, high) of one series; see `intervals`."""
-    low, high = intervals(values_Q[None], clusters_Q, rng, level, resamples)[0]
-    return float(low), float(high)
-
-
-def difference_interval(
-    a_Q: np.ndarray, b_Q: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, level: float = LEVEL,
-    resamples: int = BOOTSTRAP_RESAMPLES,
-) -> tuple[float, float]:  # fmt: skip
-    """Returns (low, high) of the mean of a - b, paired by query."""
-    return interval(a_Q - b_Q, clusters_Q, rng, level, resamples)
-
-
 def randomisation_tests(
     differences_SQ: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, resamples: int = RANDOMISATION_RESAMPLES
 ) -> np.ndarray:
@@ -73,22 +58,15 @@ def randomisation_tests(
     Source: Smucker, Allan and Carterette, A comparison of statistical significance tests for IR evaluation, CIKM 2007.
     """
     sums_SC, sizes_C = _cluster(differences_SQ, clusters_Q)
-    observed_S = np.abs(sums_SC.sum(axis=1))
+    observed_S = sums_SC.sum(axis=1)
 
     def as_extreme(count: int) -> np.ndarray:
         bits_BC = rng.integers(256, size=(count, -(-len(sizes_C) // 8)), dtype=np.uint8)
-        signs_BC = 1 - 2 * np.unpackbits(bits_BC, axis=1, count=len(sizes_C)).astype(np.float64)
+        swapped_BC = np.unpackbits(bits_BC, axis=1, count=len(sizes_C)).astype(np.float64)
         # Sums that are equal but for rounding must count as equal: hits are fifths and the like, and exact ties are common.
-        return np.abs(signs_BC @ sums_SC.T) >= observed_S - 1e-9
+        return np.abs(observed_S - 2 * (swapped_BC @ sums_SC.T)) >= np.abs(observed_S) - 1e-9
 
     return (1 + _in_blocks(as_extreme, resamples, len(sizes_C)).sum(axis=0)) / (1 + resamples)
-
-
-def randomisation_test(
-    a_Q: np.ndarray, b_Q: np.ndarray, clusters_Q: np.ndarray, rng: np.random.Generator, resamples: int = RANDOMISATION_RESAMPLES
-) -> float:
-    """Returns the two-sided p value of a against b; see `randomisation_tests`."""
-    return float(randomisation_tests((a_Q - b_Q)[None], clusters_Q, rng, resamples)[0])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -76,9 +76,9 @@ def generator_stage(
     inputs = {"data": data, **encoder_inputs(encoder, reads_states=not own_words), "codes": codes, **(queries or {})}
     if settings.language_model:
         inputs["language_model"] = _language_model(settings, data, seed)
-    return Stage(
-        "generator", "methods.training:train", config, inputs, version=3, resumes=True, how=settings.model_dump(include=set(settings.HOW))
-    )
+    version = 4 if pictures_of else 3  # the fourth draws pictures in other ways; without any it is the third
+    how = settings.model_dump(include=set(settings.HOW))
+    return Stage("generator", "methods.training:train", config, inputs, version=version, resumes=True, how=how)
 
 
 def _language_model(settings: GeneratorSettings, data: Stage, seed: int) -> Stage:

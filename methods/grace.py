@@ -74,6 +74,7 @@ class GRACE(GenerativeRetriever):
                 "exposed": list(exposure.images),
             },
             {"data": data, "encoder": stages["encoder"], "features": stages["features"], **_of(queries, named)},
+            version=2 if config.identifier == "structured" else 1,
         )
         generator = generator_stage(
             config.generator,

@@ -128,8 +128,7 @@ class Trainer:
             self.epoch_began = now
         codes_QL = data.draw(data.caption_images(torch.arange(len(data.features.texts_QD))), random)
         third = max(size // 3, 1)
-        learned = len(self.shown.vectors_ND) if self.shown else 0
-        picked_P = torch.randint(max(learned, 1), (steps * third if learned else 0,), generator=random)
+        picked_P = passes(len(self.shown.vectors_ND), steps * third, random) if self.shown else codes_QL.new_empty(0)
         codes_PL = self.shown.identified.draw(picked_P, random) if self.shown else codes_QL[:0]
         captions = batches(lengths(codes_QL), data.features.states.lengths_Q, size, random)
         pictures = batches(lengths(codes_PL), torch.zeros(len(codes_PL)), third, random)
@@ -293,6 +292,11 @@ class Trainer:
         self.random.set_state(state.pop("random"))
         for name, value in state.items():
             setattr(self, name, value)
+
+
+def passes(items: int, count: int, random: torch.Generator) -> Tensor:
+    """Returns the first so many places of one shuffled pass over all items after another: none is left out while others come again."""
+    return torch.cat([torch.randperm(items, generator=random) for _ in range(-(-count // items))])[:count]
 
 
 def _search(split: Identified, rows_B: Tensor, trie: DeviceTrie, beams: int, model: Generator) -> Tensor:

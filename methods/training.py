@@ -14,7 +14,7 @@ from avg.precision import device, fast_dtype
 from avg.settings import GeneratorSettings
 from methods.data import Dataset
 from methods.features import SplitFeatures, load_pictures, load_split
-from methods.identified import Identified
+from methods.identified import Identified, Shown
 from methods.joined import joined
 from methods.needs import Need, resolve
 from methods.processes import count, launch
@@ -22,8 +22,11 @@ from methods.pseudo_queries import loaded
 from methods.reads import selecting
 from methods.stage import UNFINISHED
 from methods.trainer import Trainer
+from methods.validation import pictures_written
 
 LOSSES = "losses.npz"
+PICTURES = 500
+"""Of a split, spread over it, of which is asked whether their identifiers were learned."""
 
 
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -89,10 +92,13 @@ def train_here(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path)
         pictures=pictures,
     )
     trainer.train()
+    told = {}
     if trainer.accelerator.is_main_process:
         if settings.sharding == "fsdp":
-            model = created()  # the trained one is in pieces
+            model = created().to(device())  # the trained one is in pieces
         model.load_state_dict(trainer.kept, strict=False)
+        if trainer.shown:
+            told["pictures written"] = _written(model, trainer.shown, {name: len(splits[name].count_N) for name in config["pictures_of"]})
         model.save(out)
         np.savez(out / LOSSES, **{stage: np.array(losses) for stage, losses in trainer.losses.items()})  # type: ignore[arg-type]
     trainer.accelerator.wait_for_everyone()
@@ -103,7 +109,18 @@ def train_here(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path)
         f"{chosen_on} R@1": trainer.best,
         "precision": str(fast_dtype()).removeprefix("torch."),
         "processes": trainer.accelerator.num_processes,
+        **told,
     }
+
+
+def _written(model: Generator, shown: Shown, pictures: Mapping[str, int]) -> dict[str, float]:
+    """Returns what `pictures_written` says of each split: whether what was learned of pictures was learned."""
+    first, found = 0, {}
+    for name, count_of_split in pictures.items():
+        rows_P = torch.linspace(first, first + count_of_split - 1, min(count_of_split, PICTURES)).long()
+        found[name] = pictures_written(model, shown, rows_P)
+        first += count_of_split
+    return found
 
 
 def described(model: Generator) -> str:

@@ -1,6 +1,6 @@
 """What checkpoints of a generator are chosen by: R@1 on validation captions.
 
-Q queries, B batch, L identifier length, X identifiers, C distinct identifiers.
+Q queries, B batch, L identifier length, X identifiers, C distinct identifiers, P pictures, Y identifiers of some pictures.
 """
 
 from __future__ import annotations
@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from avg.generator import Generator
+from avg.generator import PAD, Generator
 from methods.beam import DeviceTrie, beam_search
-from methods.identified import Identified
+from methods.identified import Identified, Shown
 from methods.trie import Trie
 
 VALIDATION_QUERIES = 1000
@@ -34,3 +34,24 @@ def validation_recall(model: Generator, split: Identified) -> float:
         for image, code in zip(split.caption_images(rows_B).tolist(), codes_BM[:, 0].tolist(), strict=True):
             hits += ((image, code) in owns) / sharing_C[code]
     return round(100 * hits / len(queries), 2)
+
+
+@torch.inference_mode()
+def pictures_written(model: Generator, shown: Shown, rows_P: torch.Tensor) -> float:
+    """Returns the percentage of some learned pictures of which the model writes a whole identifier, token after likeliest token.
+
+    Args:
+        rows_P: pictures of `shown`.
+    """
+    model.eval()
+    identified, right = shown.identified, 0
+    for rows_B in rows_P.split(100):
+        count_B = identified.count_N[rows_B]
+        picture_Y = torch.arange(len(rows_B)).repeat_interleave(count_B)
+        ends_B = count_B.cumsum(0)
+        places_Y = torch.arange(int(ends_B[-1])) + (identified.first_N[rows_B] - ends_B + count_B)[picture_Y]
+        codes_YL = identified.codes_XL[places_Y]
+        logits_YLV = model(model.picture_source(shown.take(rows_B[picture_Y], model)), codes_YL.to(model.device))
+        same_Y = ((logits_YLV.argmax(-1).cpu() == codes_YL) | (codes_YL == PAD)).all(1)
+        right += len(picture_Y[same_Y].unique())
+    return round(100 * right / len(rows_P), 2)

@@ -20,12 +20,13 @@ from benchmarks import campaign, tables
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
 from benchmarks.drawing import name_ends, save, set_style
-from benchmarks.estimates import Entry, TextTable, change_cell, entries, tables_as_latex, tables_as_markdown, value_cell
+from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
 from benchmarks.metrics import Outcomes, hits
 from benchmarks.options import DEFAULT_DATASET, TINY_DATASET
 from benchmarks.protocol import CLEAN
 from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically
+from benchmarks.side_tables import Address, TextTable, change_cell, csv_numbers, tables_as_latex, tables_as_markdown, value_cell
 from benchmarks.spec import Row
 
 NAME = "training-size"
@@ -36,12 +37,18 @@ CSV_HEADERS = ("row", "dataset", "train", "seeds", "value", "low", "high", "seed
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
-    """Args: sizes: {data set: training scenes}; points: by (row key, data set); what was not measured is not there."""
+    """What was measured; what was not is not there.
+
+    Args:
+        sizes: {data set: training scenes}.
+        points, gaps: R@1 and its difference from the encoder's, by row key and data set.
+    """
 
     home: str
     sizes: Mapping[str, int]
     rows: Sequence[Row]
-    points: Mapping[tuple[str, str], Entry]
+    points: Mapping[Address, Estimate]
+    gaps: Mapping[Address, Comparison]
 
 
 def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curves:
@@ -50,31 +57,27 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
     Raises:
         ValueError: if two of them were measured on different queries.
     """
-    outcomes: dict[tuple[str, str], list[Outcomes]] = {}
+    outcomes: dict[Address, dict[int, Outcomes]] = {}
     for summary in summaries:
-        outcomes.setdefault((summary["row"], summary["dataset"]), []).append(Outcomes.unpack(summary["outcomes"]))
+        outcomes.setdefault((summary["row"], summary["dataset"]), {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
     rows = [row for row in tables.table("table1").rows if sum((row.key, dataset) in outcomes for dataset in sizes) > 1]
-    series = {
-        (row.key, dataset): [hits(one, 1, CLEAN.ties) for one in outcomes[row.key, dataset]]
+    series: dict[Address, SeedHits] = {
+        (row.key, dataset): {seed: hits(one, 1, CLEAN.ties) for seed, one in outcomes[row.key, dataset].items()}
         for row in rows
         for dataset in sizes
         if (row.key, dataset) in outcomes
     }
-    clusters = [one.image_ids_Q for address in series for one in outcomes[address]]
+    clusters = [one.image_ids_Q for address in series for one in outcomes[address].values()]
     if any(not np.array_equal(clusters[0], one) for one in clusters):
         raise ValueError(f"{', '.join(sizes)} were measured on different queries; run the older of them again")
     home = TINY_DATASET if TINY_DATASET in sizes else DEFAULT_DATASET
-    found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={})
+    found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={}, gaps={})
     if not series:
         return found
-    return replace(found, points=entries(series, clusters[0], _gaps(series, clusters[0])))
-
-
-def _gaps(series: Mapping[tuple[str, str], Sequence[np.ndarray]], clusters_Q: np.ndarray) -> dict[tuple[str, str], Comparison]:
-    """Returns each row's difference from the encoder at the same size; Holm runs over all of them."""
-    pairs = [(f"{row}|{name}", f"{CEILING}|{name}") for row, name in series if row != CEILING]
-    compared = compare(pairs, {"|".join(address): np.mean(seeds, axis=0) for address, seeds in series.items()}, clusters_Q)
-    return {tuple(one.split("|")): compared[one, other] for one, other in pairs if (one, other) in compared}  # type: ignore[misc]
+    pairs = [((row, name), (CEILING, name)) for row, name in series if row != CEILING]
+    compared = compare(pairs, series, clusters[0])
+    gaps = {one: compared[one, other] for one, other in pairs if (one, other) in compared}
+    return replace(found, points=estimated(series, clusters[0]), gaps=gaps)
 
 
 def committed(results: Path, sizes: Sequence[str]) -> Curves:
@@ -95,12 +98,9 @@ def tables_of(found: Curves, style: Style) -> list[TextTable]:
     """Returns (caption, headers, body) of the two tables, their cells in a format: R@1, and the differences from the encoder."""
     headers = ["Training scenes", *[f"{count:,}" for count in found.sizes.values()]]
 
-    def label(row: Row) -> str:
-        return style.escape(row.label) if row.kind == "compared" else style.reference(row.label)
-
-    values = [[label(row), *[value_cell(found.points.get((row.key, name)), style) for name in found.sizes]] for row in found.rows]
+    values = [[style.label(row), *[value_cell(found.points.get((row.key, name)), style) for name in found.sizes]] for row in found.rows]
     gaps = [
-        [label(row), *[change_cell(found.points.get((row.key, name)), style) for name in found.sizes]]
+        [style.label(row), *[change_cell(found.gaps.get((row.key, name)), style) for name in found.sizes]]
         for row in found.rows
         if row.key != CEILING
     ]
@@ -131,8 +131,7 @@ def csv(found: Curves) -> str:
     writer = csv_format.writer(stream, lineterminator="\n")
     writer.writerow(CSV_HEADERS)
     for (row, name), point in found.points.items():
-        texts = ["" if number is None else f"{number:.4f}" for number in point.numbers]
-        writer.writerow([row, name, found.sizes[name], point.seeds, *texts])
+        writer.writerow([row, name, found.sizes[name], point.seeds, *csv_numbers(point, found.gaps.get((row, name)))])
     return stream.getvalue()
 
 

@@ -25,6 +25,7 @@ class Report:
     dataset: str
     protocol: str
     findings: Sequence[Finding]
+    remarks: Sequence[str]
     left_out: Sequence[str]
     stars: Sequence[Star]
 
@@ -107,11 +108,12 @@ def notes(found: Report) -> list[str]:
         f"images, {BOOTSTRAP_RESAMPLES:,} resamples); ± before it is the standard deviation over seeds. Orderings: paired randomisation "
         f"test over images, {RANDOMISATION_RESAMPLES:,} resamples, Holm over all orderings of a metric here, significant at p < {ALPHA}; "
         "supported if every difference is above zero, not supported if one is below, else inconclusive. Rows that should rise: supported "
-        "if the last is above the first and no step falls. Between data sets: Welch's t-test over images.",
+        "if the last is above the first and none is below one before it. Between data sets: Welch's t-test over images.",
         "Where a margin or a bound is asked, the interval decides: on the asked side supported, on the other not supported, across it "
         "inconclusive. All bounds were fixed beforehand. Speeds are medians of one session, without an interval; within × "
         f"{TIMING:g} of the bound they are inconclusive. Slope: of log seconds of search against log size or setting, with Student's "
         "interval; rows are timed while they are evaluated, once.",
+        *found.remarks,
         *([left_out] if found.left_out else []),
         "Stars: the paper gives neither unit nor n. Its test takes the best other's mean for known and, over queries, five captions of one "
         "image for independent; seeds are tested where there are two. The lines of the paper's data use the numbers that it prints. "

@@ -10,6 +10,7 @@ import io
 from pathlib import Path
 
 from benchmarks import campaign
+from benchmarks.claims import printed_p
 from benchmarks.paper.claim_words import Report, asked, circumstance, command, notes, shown, title
 from benchmarks.paper.claims import CLAIMS
 from benchmarks.paper.evidence import Evidence, committed
@@ -53,6 +54,7 @@ def report(evidence: Evidence) -> Report:
         dataset=evidence.dataset,
         protocol=evidence.protocol,
         findings=findings,
+        remarks=evidence.remarks,
         left_out=[statement.text for statement in CLAIMS if statement.key not in asked],
         stars=[*stars(table("table1"), evidence), *printed_stars(table("table1"))],
     )
@@ -134,7 +136,7 @@ def rewrite(results: Path, dataset: str, protocol: str) -> tuple[Report, Path]:
 def _judged(finding: Finding, style: Style) -> list[str]:
     statement, effect = finding.statement, finding.effect
     assert effect
-    p = "" if effect.p is None else f"{effect.p:.3f}" if effect.p >= 0.001 else "< 0.001"
+    p = "" if effect.p is None else printed_p(effect.p)
     texts = (statement.text, statement.places, asked(finding.test), f"{effect.at}: {effect.what}", shown(effect), p)
     return [*map(style.escape, texts), style.strong(finding.word)]
 
@@ -147,7 +149,15 @@ def _missing(finding: Finding, protocol: str, style: Style) -> list[str]:
 
 
 def _starred(star: Star, style: Style) -> list[str]:
-    p = f"{star.p:.3f}" if star.p >= 0.001 else "< 0.001"
     t = "" if star.t is None else f"{star.t:.1f}"
-    texts = (star.data, star.column, f"{star.best:.1f}", f"{star.second} {star.second_best:.1f}", star.values, f"{star.n:,}", t, p)
+    texts = (
+        star.data,
+        star.column,
+        f"{star.best:.1f}",
+        f"{star.second} {star.second_best:.1f}",
+        star.values,
+        f"{star.n:,}",
+        t,
+        printed_p(star.p),
+    )
     return [*map(style.escape, texts), style.star if star.starred else ""]

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign
+from benchmarks import campaign, trainings
 from benchmarks.datasets import FIVE, dataset_names
+from benchmarks.estimates import SeedHits, mean_hits, seed_of
 from benchmarks.grid import same_queries
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import protocol as rules_of
@@ -31,11 +32,12 @@ class Evidence:
     """Measurements of one data set.
 
     Args:
-        outcomes: {row key: {seed: outcomes}}.
+        outcomes: {row key: {seed: outcomes}}, as `benchmarks.estimates` names seeds.
         seconds: {row key: seconds of search for one query, the median over seeds}.
         points: the speed record's, of one query at a time, see `benchmarks.run figure4`.
         shared: {row key: {with whom: shares of images that have the first 1, 2, ... vokens in common}}, the identifier report's.
         clusters_Q: the image of each query, the same for all rows.
+        remarks: what must be said of how rows were measured.
         larger: measurements of the data set with more images to search; None where there is no such data set.
     """
 
@@ -47,9 +49,10 @@ class Evidence:
     points: Sequence[Mapping[str, Any]] = ()
     shared: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     clusters_Q: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
+    remarks: Sequence[str] = ()
     larger: Evidence | None = None
 
-    def seeds(self, row: str, column: str) -> dict[int, np.ndarray]:
+    def seeds(self, row: str, column: str) -> SeedHits:
         """Returns {seed: hits (Q,)}; nothing where the row was not measured, or ranks fewer images than the column asks."""
         of_row = self.outcomes.get(row, {})
         if any(CUT[column] > one.depth for one in of_row.values()):
@@ -59,7 +62,7 @@ class Evidence:
     def hits(self, row: str, column: str) -> np.ndarray | None:
         """Returns hits (Q,), the mean over seeds, or None as `seeds` does nothing."""
         found = self.seeds(row, column)
-        return np.mean(list(found.values()), axis=0) if found else None
+        return mean_hits(found) if found else None
 
     def per_image(self, row: str, column: str) -> np.ndarray | None:
         """Returns each image's share of hits, in the order of its id."""
@@ -83,7 +86,7 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
     outcomes: dict[str, dict[int, Outcomes]] = {}
     seconds: dict[str, list[float]] = {}
     for summary in summaries:
-        outcomes.setdefault(summary["row"], {})[summary["seed"]] = Outcomes.unpack(summary["outcomes"])
+        outcomes.setdefault(summary["row"], {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
         if summary.get("search_seconds"):
             seconds.setdefault(summary["row"], []).append(summary["search_seconds"] / summary["queries"])
     return Evidence(
@@ -92,7 +95,8 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
         rule=rules_of(protocol).ties,
         outcomes=outcomes,
         seconds={row: median(values) for row, values in seconds.items()},
-        clusters_Q=same_queries(dataset, {row: list(seeds.values()) for row, seeds in outcomes.items()}),
+        clusters_Q=same_queries(dataset, outcomes),
+        remarks=trainings.notes([(summary["row"], summary) for summary in summaries], "all"),
     )
 
 

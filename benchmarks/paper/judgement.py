@@ -75,13 +75,13 @@ def asked_of(statement: Statement, dataset: str) -> Test:
 def _scored(test: Test, evidence: Evidence, ordered: Compared, sized: Compared) -> Scored:
     match test:
         case Beats():
-            return recall_tests.beats(test, evidence, ordered)
+            return recall_tests.beats(test, ordered)
         case Rises():
-            return recall_tests.rises(test, evidence, ordered)
+            return recall_tests.rises(test, ordered)
         case Near():
-            return recall_tests.near(test, evidence, sized)
+            return recall_tests.near(test, sized)
         case AtLeast():
-            return recall_tests.at_least(test, evidence, sized)
+            return recall_tests.at_least(test, sized)
         case Harder():
             return recall_tests.harder(test, evidence)
         case Fails():

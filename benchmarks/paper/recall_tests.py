@@ -14,7 +14,7 @@ from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.paper.effects import Effect, Scored, above, farthest, sign, weakest, within
 from benchmarks.paper.evidence import Evidence
 from benchmarks.paper.statements import AtLeast, Beats, Fails, Harder, Near, Pair, Rises
-from benchmarks.statistics import LEVEL, SEED, holm, intervals, seed_spread
+from benchmarks.statistics import LEVEL, SEED, holm, intervals
 
 Compared = Mapping[str, Mapping[Pair, Comparison]]
 """{column: {pair: comparison}}."""
@@ -28,8 +28,7 @@ def compared(tests: Sequence[Beats | Rises | Near | AtLeast], evidence: Evidence
             wanted.setdefault(column, []).extend(test.pairs)
     result = {}
     for column, pairs in wanted.items():
-        found = {row: evidence.hits(row, column) for row in dict.fromkeys(row for pair in pairs for row in pair)}
-        hits = {row: hits_Q for row, hits_Q in found.items() if hits_Q is not None}
+        hits = {row: of_row for row in dict.fromkeys(row for pair in pairs for row in pair) if (of_row := evidence.seeds(row, column))}
         result[column] = compare(pairs, hits, evidence.clusters_Q)
     return result
 
@@ -40,35 +39,33 @@ def unmeasured(evidence: Evidence, rows: Sequence[str], columns: Sequence[str]) 
     return tuple(f"{row} at {', '.join(of_row)}" if row in evidence.outcomes else row for row, of_row in lacking.items() if of_row)
 
 
-def beats(test: Beats, evidence: Evidence, found: Compared) -> Scored:
-    return weakest([(sign(each.direction), _effect(each, column, evidence)) for column, each in _asked(test, found)])
+def beats(test: Beats, found: Compared) -> Scored:
+    return weakest([(sign(each.direction), _effect(each, column)) for column, each in _asked(test, found)])
 
 
-def rises(test: Rises, evidence: Evidence, found: Compared) -> Scored:
+def rises(test: Rises, found: Compared) -> Scored:
     ends = [(column, found[column][test.ends]) for column in test.columns]
-    # a step that does not rise is no fault, one that falls is
+    # what does not rise from one row to another is no fault, what falls is
     decisive = [(column, each) for column, each in _asked(test, found) if each.direction < 0] or ends
-    return weakest([(sign(each.direction), _effect(each, column, evidence)) for column, each in decisive])
+    return weakest([(sign(each.direction), _effect(each, column)) for column, each in decisive])
 
 
-def near(test: Near, evidence: Evidence, found: Compared) -> Scored:
-    asked = _asked(test, found)
-    return farthest([(within(each.low, each.high, test.margin), _sized(each, column, evidence)) for column, each in asked])
+def near(test: Near, found: Compared) -> Scored:
+    return farthest([(within(each.low, each.high, test.margin), _sized(each, column)) for column, each in _asked(test, found)])
 
 
-def at_least(test: AtLeast, evidence: Evidence, found: Compared) -> Scored:
-    return weakest([(above(each.low, each.high, test.points), _sized(each, column, evidence)) for column, each in _asked(test, found)])
+def at_least(test: AtLeast, found: Compared) -> Scored:
+    return weakest([(above(each.low, each.high, test.points), _sized(each, column)) for column, each in _asked(test, found)])
 
 
 def harder(test: Harder, evidence: Evidence) -> Scored:
     """Welch's test on the images' shares of hits, Holm over the rows: two data sets have no query in common to pair by."""
     assert evidence.larger
     effects = [_unpaired(row, column, evidence, evidence.larger) for column in test.columns for row in test.rows]
-    p_values = [effect.p for effect in effects if effect.p is not None]
-    scored: list[Scored] = []
-    for effect, p in zip(effects, holm(p_values), strict=True):
-        scored.append((sign(effect.value) if p < ALPHA else 0, replace(effect, p=p)))
-    return weakest(scored)
+    adjusted = holm([p for _, p in effects])
+    return weakest(
+        [(sign(effect.value) if p < ALPHA else 0, replace(effect, p=p)) for (effect, _), p in zip(effects, adjusted, strict=True)]
+    )
 
 
 def fails(test: Fails, evidence: Evidence) -> Scored:
@@ -90,22 +87,20 @@ def _asked(test: Beats | Rises | Near | AtLeast, found: Compared) -> list[tuple[
     return [(column, found[column][pair]) for column in test.columns for pair in test.pairs]
 
 
-def _effect(found: Comparison, column: str, evidence: Evidence) -> Effect:
-    of_better, of_worse = (evidence.seeds(row, column) for row in (found.better, found.worse))
-    seeds = [100 * float((of_better[seed] - of_worse[seed]).mean()) for seed in sorted(of_better.keys() & of_worse.keys())]
+def _effect(found: Comparison, column: str) -> Effect:
     return Effect(
         what=f"{found.better} - {found.worse}", at=column, value=found.difference, unit="points", low=found.low, high=found.high, p=found.p,
-        spread=seed_spread(seeds),
+        spread=found.spread,
     )  # fmt: skip
 
 
-def _sized(found: Comparison, column: str, evidence: Evidence) -> Effect:
+def _sized(found: Comparison, column: str) -> Effect:
     """An effect that its interval decides."""
-    return replace(_effect(found, column, evidence), p=None)
+    return replace(_effect(found, column), p=None)
 
 
-def _unpaired(row: str, column: str, evidence: Evidence, larger: Evidence) -> Effect:
-    """Returns the difference between two data sets with its unadjusted p."""
+def _unpaired(row: str, column: str, evidence: Evidence, larger: Evidence) -> tuple[Effect, float]:
+    """Returns the difference between two data sets, and its unadjusted p."""
     from scipy.stats import ttest_ind
 
     here, there = evidence.per_image(row, column), larger.per_image(row, column)
@@ -117,4 +112,4 @@ def _unpaired(row: str, column: str, evidence: Evidence, larger: Evidence) -> Ef
         tested = ttest_ind(here, there, equal_var=False)
         p, (low, high) = float(tested.pvalue), (100 * float(bound) for bound in tested.confidence_interval(LEVEL))
     what = f"{row}, {evidence.dataset} - {larger.dataset}"
-    return Effect(what=what, at=column, value=difference, unit="points", low=low, high=high, p=p)
+    return Effect(what=what, at=column, value=difference, unit="points", low=low, high=high), p

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.claims import ALPHA, compare
+from benchmarks.estimates import mean_hits
 from benchmarks.paper.evidence import Evidence
 from benchmarks.spec import Table
 from benchmarks.statistics import one_sample_t_test
@@ -47,21 +48,22 @@ def stars(table: Table, evidence: Evidence) -> list[Star]:
     found = []
     for column in table.columns:
         keys = [row.key for row in table.rows if row.kind == "compared"]
-        hits = {key: hits_Q for key in keys if (hits_Q := evidence.hits(key, column.key)) is not None}
+        seeds = {key: of_row for key in keys if (of_row := evidence.seeds(key, column.key))}
+        hits = {key: mean_hits(of_row) for key, of_row in seeds.items()}
         if OURS not in hits or len(hits) < 2:
             continue
         second = max((key for key in hits if key != OURS), key=lambda key: float(hits[key].mean()))
         mean = float(hits[second].mean())
         images_C = evidence.per_image(OURS, column.key)
         assert images_C is not None
-        seeds_S = np.array([float(hits_Q.mean()) for hits_Q in evidence.seeds(OURS, column.key).values()])
+        seeds_S = np.array([float(hits_Q.mean()) for hits_Q in seeds[OURS].values()])
         best = 100 * float(hits[OURS].mean())
         star = partial(Star, data=evidence.dataset, column=column.key, best=best, second=second, second_best=100 * mean)
         for values, each in ((QUERIES, hits[OURS]), (IMAGES, images_C), (SEEDS, seeds_S)):
             if len(each) > 1:
                 t, p = one_sample_t_test(each, mean)
                 found.append(star(values=values, n=len(each), t=t, p=p))
-        paired = compare([(OURS, second)], hits, evidence.clusters_Q)[OURS, second]
+        paired = compare([(OURS, second)], seeds, evidence.clusters_Q)[OURS, second]
         found.append(star(values=PAIRED, n=len(images_C), t=None, p=paired.p))
     return found
 

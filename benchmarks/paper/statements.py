@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import combinations, product
 
 Pair = tuple[str, str]
 
@@ -36,7 +36,7 @@ class Beats:
 
 @dataclass(frozen=True, kw_only=True)
 class Rises:
-    """The last row is above the first, and no row is significantly below the one before it."""
+    """The last row is above the first, and no row is significantly below one before it."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...] = ("R@1",)
@@ -47,7 +47,7 @@ class Rises:
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        return (self.ends, *((higher, lower) for lower, higher in pairwise(self.rows)))
+        return tuple((later, earlier) for earlier, later in combinations(self.rows, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +61,16 @@ class Near:
 
 @dataclass(frozen=True, kw_only=True)
 class AtLeast:
-    """A row is above each of the others by at least so many points."""
+    """Each row of `better` is above each other one of `worse` by at least so many points; of negative ones, below by at most so many."""
 
-    better: str
+    better: tuple[str, ...]
     worse: tuple[str, ...]
     points: float
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] = ("R@1",)
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
-        return tuple((self.better, worse) for worse in self.worse)
+        return tuple(pair for pair in product(self.better, self.worse) if pair[0] != pair[1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import campaign
-from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.claims import ALPHA, Comparison, compare, printed_p
+from benchmarks.estimates import SeedHits, in_percent, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.spec import RECALL
 from methods.nearest import nearest
@@ -91,17 +92,17 @@ def lines(a: Side, b: Side, ties: Rule = "expected") -> list[Line]:
     clusters_Q = _same_queries(a, b, wanted)
     found = []
     for column in RECALL:
-        series: dict[str, np.ndarray] = {}
+        series: dict[tuple[str, str], SeedHits] = {}
         for row_a, row_b in wanted:
-            seeds = [[Outcomes.unpack(s["outcomes"]) for s in of.rows[row]] for of, row in ((a, row_a), (b, row_b))]
-            if all(column.k <= one.depth for of_side in seeds for one in of_side):
-                series[f"A {row_a}"], series[f"B {row_b}"] = (np.mean([hits(one, column.k, ties) for one in of], axis=0) for of in seeds)
-        compared = compare([(f"B {row_b}", f"A {row_a}") for row_a, row_b in wanted], series, clusters_Q)
+            sides = [{seed_of(s): Outcomes.unpack(s["outcomes"]) for s in of.rows[row]} for of, row in ((a, row_a), (b, row_b))]
+            if all(column.k <= one.depth for of_side in sides for one in of_side.values()):
+                series["A", row_a], series["B", row_b] = ({seed: hits(one, column.k, ties) for seed, one in of.items()} for of in sides)
+        compared = compare([(("B", row_b), ("A", row_a)) for row_a, row_b in wanted], series, clusters_Q)
         for row_a, row_b in wanted:
             label = row_a if row_a == row_b else f"{row_a} / {row_b}"
             line = Line(row=label, column=column.key, seeds=(len(a.rows[row_a]), len(b.rows[row_b])))
-            if change := compared.get((f"B {row_b}", f"A {row_a}")):
-                values = [round(100 * float(series[name].mean()), 6) for name in (f"A {row_a}", f"B {row_b}")]
+            if change := compared.get((("B", row_b), ("A", row_a))):
+                values = [in_percent(mean_hits(series[of]).mean()) for of in (("A", row_a), ("B", row_b))]
                 line = replace(line, a=values[0], b=values[1], change=change)
             found.append(line)
     order = [line.row for line in found]
@@ -136,15 +137,14 @@ def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
         if change is None:
             body.append([line.row, line.column, *["-"] * 5, seeds])
             continue
-        p = f"{change.p:.3f}" if change.p >= 0.001 else "< 0.001"
         word = {1: "B is better", -1: "A is better", 0: "no difference shown"}[change.direction]
         apart = f"{change.difference:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
-        body.append([line.row, line.column, f"{line.a:.1f}", f"{line.b:.1f}", apart, p, word, seeds])
+        body.append([line.row, line.column, f"{line.a:.1f}", f"{line.b:.1f}", apart, printed_p(change.p), word, seeds])
     headers = ["row", "metric", "A", "B", "B - A", "p (Holm)", f"at p < {ALPHA}", "seeds"]
     align = ["left", "left", "right", "right", "right", "right", "left", "right"]
     notes = [
         f"A: {a.name}; B: {b.name}. Percent; difference with its 95 % interval (bootstrap over images), paired randomisation test over "
-        f"images, Holm over the rows of a metric; ties {ties} on both sides; several seeds are averaged.",
+        f"images, Holm over the rows of a metric; ties {ties} on both sides; several seeds are averaged, differences over those of both.",
     ]
     alone = [f"only in {x.name}: {', '.join(row for row in x.rows if row not in y.rows)}" for x, y in ((a, b), (b, a)) if not x.row]
     protocols = {name: sorted({s["protocol"] for of in x.rows.values() for s in of}) for name, x in (("A", a), ("B", b))}

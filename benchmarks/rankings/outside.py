@@ -65,6 +65,7 @@ def summary(
         "split": split.name,
         "protocol": rules.name,
         "seed": 0,
+        "seeded": False,
         "settings": {},
         "knobs": {},
         "exposure": exposure,

@@ -39,22 +39,22 @@ BOTH = (
 
 
 def test_differences_are_from_clean_and_paired():
-    found = side(*BOTH).entries
-    assert found["avg", "official"].value == 60
-    change = found["avg", "official"].change
+    found = side(*BOTH)
+    assert found.values["avg", "official"].value == 60
+    change = found.changes["avg", "official"]
     assert (change.difference, change.direction) == (10, 1)
     assert change.low > 5 and change.high < 15, "narrower than unpaired: half the images agree"
-    assert found["avg", "paper"].change.difference == -30
-    assert found["avg", "clean"].change is None
-    assert ("irgen", "paper") not in found
+    assert found.changes["avg", "paper"].difference == -30
+    assert ("avg", "clean") not in found.changes
+    assert ("irgen", "paper") not in found.values
 
 
 def test_the_tie_rule_is_recomputed_from_the_same_run():
     found = side(*BOTH)
-    assert found.entries["irgen", "clean"].value == 20, "a half of every hit"
-    assert found.entries["irgen", "clean+codes"].value == 40
-    assert found.entries["irgen", "official"].value == 40, "official counts codes"
-    assert found.entries["avg", "clean+codes"].change.difference == 0
+    assert found.values["irgen", "clean"].value == 20, "a half of every hit"
+    assert found.values["irgen", "clean+codes"].value == 40
+    assert found.values["irgen", "official"].value == 40, "official counts codes"
+    assert found.changes["avg", "clean+codes"].difference == 0
     assert found.by_rule["irgen", "clean"] == {"codes": 40, "optimistic": 40, "expected": 20, "index": 40, "pessimistic": 0}
 
 
@@ -62,10 +62,10 @@ def test_seeds_are_averaged_and_compared_with_the_same_seeds():
     found = side(
         summary("avg", "clean", 0.5), summary("avg", "clean", 0.7, seed=1), summary("avg", "clean", 0.9, seed=2),
         summary("avg", "paper", 0.4), summary("avg", "paper", 0.6, seed=1),
-    ).entries  # fmt: skip
-    assert found["avg", "clean"].value == pytest.approx(70) and found["avg", "clean"].seeds == 3
-    assert found["avg", "clean"].spread == pytest.approx(20)
-    assert found["avg", "paper"].change.difference == pytest.approx(-10), "seed 2 has no partner"
+    )  # fmt: skip
+    assert found.values["avg", "clean"].value == pytest.approx(70) and found.values["avg", "clean"].seeds == 3
+    assert found.values["avg", "clean"].spread == pytest.approx(20)
+    assert found.changes["avg", "paper"].difference == pytest.approx(-10), "seed 2 has no partner"
 
 
 def test_protocols_on_other_queries_cannot_be_compared():
@@ -98,6 +98,6 @@ def test_latex_and_csv_hold_the_same():
 
 
 def test_nothing_measured_is_an_empty_table():
-    assert side().entries == {}
+    assert side().values == {}
     assert comparison.csv(side()).count("\n") == 1
     assert "**Protocols.**" in comparison.markdown(side())

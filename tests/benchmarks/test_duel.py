@@ -52,7 +52,7 @@ def test_rows_that_both_have_are_compared_as_the_tables_compare(folders, capsys)
     avg = lines["avg", "R@1"]
     assert (avg["a"], avg["b"], avg["difference"]) == (0, 75, 75)
     clip = hits(stored(a, "clip"), 1)
-    series = {"a": hits(seen["a"], 1), "b": hits(seen["b"], 1), "c": clip, "d": clip}
+    series = {name: {0: found} for name, found in {"a": hits(seen["a"], 1), "b": hits(seen["b"], 1), "c": clip, "d": clip}.items()}
     expected = claims_compare([("b", "a"), ("d", "c")], series, seen["a"].image_ids_Q)
     assert {key: avg[key] for key in ("low", "high", "p")} == {key: getattr(expected["b", "a"], key) for key in ("low", "high", "p")}
     same = lines["clip", "R@1"]

@@ -68,6 +68,13 @@ def test_rising_rows_may_stand_still_and_not_fall():
     assert asked(rising, rows(a=0.4, b=0.4, c=0.4)).word == "inconclusive"
 
 
+def test_a_long_fall_is_no_rise_however_small_its_steps():
+    steps = rows(a=0.2, b=0.7, c=0.68, d=0.66, e=0.64, f=0.62)
+    assert asked(Beats(better=("e",), worse=("f",)), steps).word == "inconclusive"
+    found = asked(Rises(rows=("a", "b", "c", "d", "e", "f")), steps)
+    assert (found.word, found.effect.what) == ("not supported", "f - b")
+
+
 def test_near_is_an_interval_within_the_margin():
     """Rows that differ in n of 200 images: n = 0 has no interval to speak of; 15 points are outside; 1 point is neither."""
     near = Near(pairs=(("a", "b"),), margin=1.5)
@@ -82,9 +89,35 @@ def test_near_is_an_interval_within_the_margin():
 
 def test_a_size_is_reached_by_the_whole_interval():
     def word(points: float) -> str:
-        return asked(AtLeast(better="a", worse=("b", "c"), points=points, columns=("R@10",)), rows(a=0.9, b=0.5, c=0.6)).word
+        return asked(AtLeast(better=("a",), worse=("b", "c"), points=points, columns=("R@10",)), rows(a=0.9, b=0.5, c=0.6)).word
 
     assert [word(15), word(30), word(50)] == ["supported", "inconclusive", "not supported"]
+
+
+def test_what_may_be_better_and_not_worse():
+    """A margin on one side: to be far better than another is no fault."""
+    as_good = AtLeast(better=("a", "b"), worse=("a", "b", "c"), points=-1.5)
+    assert asked(as_good, rows(a=0.8, b=0.8, c=0.3)).word == "supported"
+    worse = asked(as_good, rows(a=0.8, b=0.6, c=0.3))
+    assert (worse.word, worse.effect.what) == ("not supported", "b - a")
+
+
+def test_rows_are_compared_over_the_seeds_that_both_have():
+    """A row of three seeds, of which the first is the other row's equal, is no better for its luck with the others."""
+    trained = [summary("a", 0.6), summary("b", 0.6), summary("b", 0.5, seed=1), summary("b", 0.4, seed=2)]
+    assert asked(Near(pairs=(("a", "b"),)), gathered("openmoji-scenes", "clean", trained)).word == "supported"
+
+
+def test_what_draws_nothing_stands_against_every_seed():
+    trained = [{**summary("a", 0.5), "seeded": False}, summary("b", 0.6), summary("b", 0.4, seed=1)]
+    found = asked(Beats(better=("b",), worse=("a",)), gathered("openmoji-scenes", "clean", trained))
+    assert found.effect.value == 0 and found.effect.spread == pytest.approx(100 * np.std([0.1, -0.1], ddof=1))
+
+
+def test_rows_without_a_seed_in_common_are_compared_by_their_means():
+    trained = [summary("a", 0.8), summary("b", 0.5, seed=1), summary("b", 0.3, seed=2)]
+    found = asked(Beats(better=("a",), worse=("b",)), gathered("openmoji-scenes", "clean", trained))
+    assert (found.word, found.effect.value, found.effect.spread) == ("supported", pytest.approx(40), None)
 
 
 def with_larger(here: dict[str, float], there: dict[str, float]) -> Evidence:

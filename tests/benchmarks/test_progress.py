@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from benchmarks.datasets import data_stage
 from benchmarks.progress import Bar, Durations
 from methods.stage import Stage
 
@@ -49,3 +50,22 @@ def test_durations_are_averaged_over_stages_of_a_kind(tmp_path):
     durations.remember(FIRST, 10.0)
     durations.remember(FIRST, 20.0)
     assert durations.expected(FIRST) == 15.0
+
+
+def on(dataset: str) -> Stage:
+    return Stage("tokenizer", "m:f", {}, {"data": data_stage(dataset)})
+
+
+def test_an_unknown_data_set_takes_as_long_as_the_one_nearest_in_size_image_for_image(tmp_path):
+    """31,014 images against 11,500, which are nearer than the 440 of the tiny one."""
+    durations = Durations(tmp_path / "durations.json")
+    durations.remember(on("openmoji-scenes"), 115.0)
+    durations.remember(on("openmoji-scenes-tiny"), 1.0)
+    assert durations.expected(on("openmoji-scenes-30k")) == pytest.approx(310.14)
+    assert durations.expected(on("openmoji-scenes-tiny")) == 1.0
+
+
+def test_what_never_ran_is_estimated_by_size_too(tmp_path):
+    durations = Durations(tmp_path / "durations.json")
+    whole, tiny = durations.expected(on("openmoji-scenes")), durations.expected(on("openmoji-scenes-tiny"))
+    assert tiny / whole == pytest.approx(440 / 11_500)

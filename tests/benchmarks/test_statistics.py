@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from benchmarks import statistics
-from benchmarks.statistics import difference_interval, holm, interval, intervals, randomisation_test, randomisation_tests, seed_spread
+from benchmarks.statistics import holm, intervals, randomisation_tests, seed_spread
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -17,6 +17,18 @@ def clustered(images: int, captions: int = 5, spread: float = 1.0, seed: int = 0
     draw = rng(seed)
     difficulty = spread * np.repeat(draw.normal(size=images), captions)
     return (difficulty + draw.normal(size=images * captions) < shift).astype(np.float64), np.repeat(np.arange(images), captions)
+
+
+def interval(values_Q, clusters_Q, random, **options):
+    return tuple(intervals(values_Q[None], clusters_Q, random, **options)[0])
+
+
+def difference_interval(a_Q, b_Q, clusters_Q, random):
+    return interval(a_Q - b_Q, clusters_Q, random)
+
+
+def randomisation_test(a_Q, b_Q, clusters_Q, random, **options):
+    return randomisation_tests((a_Q - b_Q)[None], clusters_Q, random, **options)[0]
 
 
 @pytest.fixture

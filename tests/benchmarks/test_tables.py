@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cells import cell_stages
-from benchmarks.claims import compare, verdict
+from benchmarks.claims import compare, printed_p, verdict
 from benchmarks.overrides import resolved
 from benchmarks.protocol import PROTOCOLS, exposure_for, protocol
 from benchmarks.spec import Claim
@@ -140,7 +140,7 @@ def test_a_claim_is_judged_by_its_weakest_comparison():
     pairs = [("a", "b"), ("a", "c"), ("b", "a")]
 
     def judge(a: float, b: float, c: float):
-        return verdict(CLAIM, compare(pairs, {"a": hits(a), "b": hits(b), "c": hits(c)}, IMAGES))
+        return verdict(CLAIM, compare(pairs, {"a": {0: hits(a)}, "b": {0: hits(b)}, "c": {0: hits(c)}}, IMAGES))
 
     assert judge(0.9, 0.5, 0.6).word == "supported"
     assert judge(0.9, 0.5, 0.6).weakest.worse == "c"
@@ -150,13 +150,13 @@ def test_a_claim_is_judged_by_its_weakest_comparison():
 
 
 def test_a_claim_about_a_row_without_measurement_is_missing():
-    comparisons = compare([("a", "b"), ("a", "c")], {"a": hits(0.9), "b": hits(0.5)}, IMAGES)
+    comparisons = compare([("a", "b"), ("a", "c")], {"a": {0: hits(0.9)}, "b": {0: hits(0.5)}}, IMAGES)
     assert verdict(CLAIM, comparisons).word == "missing"
     assert verdict(CLAIM, {}).word == "missing"
 
 
 def test_a_pair_counts_once_and_reads_both_ways():
-    comparisons = compare([("a", "b"), ("b", "a")], {"a": hits(0.9), "b": hits(0.5)}, IMAGES)
+    comparisons = compare([("a", "b"), ("b", "a")], {"a": {0: hits(0.9)}, "b": {0: hits(0.5)}}, IMAGES)
     there, back = comparisons["a", "b"], comparisons["b", "a"]
     assert (there.difference, there.low, there.high) == (-back.difference, -back.high, -back.low)
     assert there.p == back.p < 0.001, "Holm over one comparison changes nothing"
@@ -180,5 +180,9 @@ def test_the_ideal_matcher_is_fitted_to_nothing():
 
 
 def test_no_difference_has_no_sign():
-    comparisons = compare([("a", "b")], {"a": hits(0.5), "b": hits(0.5)}, IMAGES)
+    comparisons = compare([("a", "b")], {"a": {0: hits(0.5)}, "b": {0: hits(0.5)}}, IMAGES)
     assert f"{comparisons['a', 'b'].difference:+.1f}" == f"{comparisons['b', 'a'].difference:+.1f}" == "+0.0"
+
+
+def test_p_is_printed_so_that_its_side_of_the_level_shows():
+    assert [printed_p(p) for p in (0.0004, 0.0097, 0.0104, 0.05, 1.0)] == ["< 0.001", "0.0097", "0.0104", "0.050", "1.000"]

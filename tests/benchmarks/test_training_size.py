@@ -35,12 +35,12 @@ ALL = (
 def test_what_the_encoder_is_ahead_by_is_paired_at_each_size():
     found = training_size.curves(SIZES, ALL)
     assert list(found.sizes.values()) == [2500, 5000, 10000]
-    assert found.points["avg", SMALL].value == 20 and found.points["avg", SMALL].change.difference == -30
-    large = found.points["avg", LARGE]
-    assert (large.value, large.seeds, large.change.difference) == (45, 2, -10)
+    assert found.points["avg", SMALL].value == 20 and found.gaps["avg", SMALL].difference == -30
+    large, gap = found.points["avg", LARGE], found.gaps["avg", LARGE]
+    assert (large.value, large.seeds, gap.difference) == (45, 2, -15), "the encoder has no seed 1"
     assert large.spread == pytest.approx(100 * np.std([0.4, 0.5], ddof=1))
-    assert found.points["clip", LARGE].change is None
-    assert large.change.high < -5 and large.change.low > -15, "narrower than unpaired: most of the images agree"
+    assert ("clip", LARGE) not in found.gaps
+    assert gap.high < -5 and gap.low > -25, "narrower than unpaired: most of the images agree"
 
 
 def test_a_row_of_one_size_is_no_curve():
