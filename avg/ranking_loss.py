@@ -12,7 +12,11 @@ from avg.reader import PAD
 
 
 def with_positive(candidates_BML: Tensor, positive_BL: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Returns candidates that hold the positive, and its place (B,): it replaces a random one where the beam missed it (§3.2)."""
+    """Returns candidates that hold the positive, and its place (B,): it replaces a random one where the beam missed it (§3.2).
+
+    Args:
+        candidates_BML: of PAD alone where a beam found nothing.
+    """
     candidates_BML = candidates_BML.clone()
     is_positive_BM = (candidates_BML == positive_BL[:, None]).all(-1)
     place_B = torch.where(

@@ -18,7 +18,9 @@ def rules(of: Protocol) -> dict[str, str]:
         "beam": beams.replace("all others ", "", 1) if len(of.beams) == 1 else beams,
         "ties": of.ties,
         "selection": of.selection if of.selection != "test" else "test (marked in every table)",
-        "test images in training": "5 pseudo-queries per test image" if of.learns_test else "none (GRACE: pictures only)",
+        "test images in training": "5 pseudo-queries per test image"
+        if of.learns_test
+        else "none (GRACE: pictures; semantic: pseudo-queries too)",
     }
 
 
@@ -32,7 +34,7 @@ def default(family: str, address: str) -> Any:
 
 def value_of(of: Protocol, family: str, address: str) -> Value:
     """Returns what a setting is under a protocol, with its source."""
-    return of.settings.get(family, {}).get(address) or Value(default(family, address), "as chosen on validation")
+    return of.settings.get(family, {}).get(address) or Value(default(family, address), "this suite's default")
 
 
 def addresses() -> Iterator[tuple[str, str]]:
@@ -83,6 +85,8 @@ def _one(this: Protocol) -> str:
         value = value_of(this, family, address)
         body.append([f"{family}.{address}", value.value, value.source])
     parts = [f"{this.name}: {this.text}", _grid(body, ["rule or setting", "value", "source"])]
+    if this.settings:
+        parts.append(f"Settings are fixed of {', '.join(this.settings)} alone; all other methods have this suite's, as under clean.")
     for other in map(protocol, NAMED):
         changed = differences(this, other)
         if other is not this:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from methods.data import rows_in
 from methods.dense import unit
 from methods.reads import SplitArrays
 from methods.stage import Stage
@@ -88,9 +89,8 @@ class Identifiers:
 
             return Coding(flat_codes(self.tokenizer, self.vectors(split)["images_ND"]), np.arange(len(ids_N)), ids_N)
         codes_XL, image_ids_X = self._predefined
-        row_of = {int(image): row for row, image in enumerate(ids_N)}
-        kept_X = np.isin(image_ids_X, ids_N)
-        return Coding(codes_XL[kept_X], np.array([row_of[int(image)] for image in image_ids_X[kept_X]], np.int64), ids_N)
+        rows_X = rows_in(ids_N, image_ids_X)
+        return Coding(codes_XL[rows_X >= 0], rows_X[rows_X >= 0], ids_N)
 
     def alphabets(self) -> list[np.ndarray]:
         """Returns the tokens that may stand at each level, sorted: a codebook's rows, or, of predefined identifiers, all that do."""

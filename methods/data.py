@@ -73,10 +73,16 @@ class Split:
     @cached_property
     def caption_rows_Q(self) -> np.ndarray:
         """Row in `image_ids_N` of the picture that each caption describes."""
-        order_N = np.argsort(self.image_ids_N)
-        rows_Q = order_N[np.searchsorted(self.image_ids_N, self.caption_image_ids_Q, sorter=order_N)]
-        assert (self.image_ids_N[rows_Q] == self.caption_image_ids_Q).all(), "a caption names an unknown image"
+        rows_Q = rows_in(self.image_ids_N, self.caption_image_ids_Q)
+        assert (rows_Q >= 0).all(), "a caption names an unknown image"
         return rows_Q
+
+
+def rows_in(image_ids_N: np.ndarray, asked_X: np.ndarray) -> np.ndarray:
+    """Returns where each image that is asked for stands among others, -1 where it does not, int64 (X,)."""
+    order_N = np.argsort(image_ids_N, kind="stable")
+    rows_X = order_N[np.searchsorted(image_ids_N, asked_X, sorter=order_N).clip(max=len(image_ids_N) - 1)]
+    return np.where(image_ids_N[rows_X] == asked_X, rows_X, -1)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from avg.settings import Settings
-from methods.data import Exposure, Gallery
+from methods.data import Exposure, Gallery, rows_in
 from methods.dense import DenseRetriever, unit
 from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
 from methods.needs import Need
@@ -56,11 +56,11 @@ class GRACEAtomic(DenseRetriever):
             self.classes_ND, self.image_ids_N, self.projection_DD = stored["classes_ND"], stored["image_ids_N"], stored["projection_DD"]
 
     def image_vectors(self, gallery: Gallery) -> np.ndarray:
-        row_of = {int(image): row for row, image in enumerate(self.image_ids_N)}
-        missing = [int(image) for image in gallery.image_ids_N if int(image) not in row_of]
-        if missing:
+        rows_N = rows_in(self.image_ids_N, gallery.image_ids_N)
+        missing = gallery.image_ids_N[rows_N < 0]
+        if len(missing):
             raise ValueError(f"GRACE has no class for image {missing[0]} and {len(missing) - 1} more: fit it with them in its exposure")
-        return self.classes_ND[[row_of[int(image)] for image in gallery.image_ids_N]]
+        return self.classes_ND[rows_N]
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
         return unit(self.towers.text_states(queries).vectors_BD.numpy()) @ self.projection_DD

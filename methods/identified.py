@@ -16,6 +16,7 @@ from torch import Tensor
 from avg.captions import CaptionBatch
 from avg.decoding import Source
 from avg.generator import PAD, Generator
+from methods.data import rows_in
 from methods.features import SplitFeatures
 
 
@@ -45,10 +46,9 @@ class Identified:
 
     @classmethod
     def join(cls, features: SplitFeatures, captions: Sequence[str], codes_XL: np.ndarray, image_ids_X: np.ndarray) -> Identified:
-        row_of = {int(image): row for row, image in enumerate(features.image_ids_N)}
-        rows_X = np.array([row_of.get(int(image), -1) for image in image_ids_X])
+        rows_X = rows_in(features.image_ids_N, image_ids_X)
         order_X = np.argsort(rows_X, kind="stable")[(rows_X < 0).sum() :]
-        count_N = np.bincount(rows_X[order_X], minlength=len(row_of))
+        count_N = np.bincount(rows_X[order_X], minlength=len(features.image_ids_N))
         assert (count_N > 0).all(), "an image has no identifier"
         first_N = np.r_[0, np.cumsum(count_N)[:-1]]
         return cls(features, captions, *(torch.from_numpy(array) for array in (codes_XL[order_X], first_N, count_N)))

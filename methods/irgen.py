@@ -8,8 +8,6 @@ same CLIP vectors as AVG, so that the tokenizer and the training are what differ
 
 from __future__ import annotations
 
-from typing import Any
-
 from avg.settings import GeneratorSettings, TokenizerSettings
 from methods.avg import TokenizedRetriever, TokenizedSettings
 
@@ -22,10 +20,6 @@ class IRGenSettings(TokenizedSettings):
 
     tokenizer: TokenizerSettings = TOKENIZER
     generator: GeneratorSettings = GENERATOR
-
-    @classmethod
-    def tiny(cls) -> dict[str, Any]:
-        return super().tiny()
 
 
 class IRGen(TokenizedRetriever):

@@ -101,5 +101,5 @@ class Objective:
         candidates_BML = batch.candidates_BML.to(model.device)
         logits_BMLV = model(self.captions.text_source(model, batch.rows_B), candidates_BML)
         score = sequence_scores if self.settings.sequence_score == "log-probabilities" else summed_probabilities
-        place_B = batch.place_B.to(model.device)
-        return discriminative_loss(score(logits_BMLV, candidates_BML), place_B, self.settings.softmaxes) * batch.row_weight
+        scores_BM = score(logits_BMLV, candidates_BML).masked_fill((candidates_BML == PAD).all(-1), float("-inf"))  # where a beam died
+        return discriminative_loss(scores_BM, batch.place_B.to(model.device), self.settings.softmaxes) * batch.row_weight

@@ -183,6 +183,7 @@ class Trainer:
         for rows_b, part in zip(pieces, parts, strict=True):
             found_BM[rows_b, : part.shape[1]] = part
         candidates_BML = torch.from_numpy(trie.identifiers_NL)[found_BM.clamp(min=0)].long()
+        candidates_BML = candidates_BML.masked_fill((found_BM == PAD)[..., None], PAD)
         return with_positive(candidates_BML, batch.codes_BL, self.random)
 
     def _training_trie(self) -> tuple[Trie, DeviceTrie]:

@@ -51,3 +51,10 @@ def test_structured_copes_with_identical_pictures():
 @pytest.mark.parametrize("make", [lambda: numeric(500, 0), lambda: string(500, 0, _wordpieces)])
 def test_no_identifier_begins_another(make):
     Trie.build(make().codes_XL)
+
+
+def test_an_image_s_place_in_its_leaf_tells_nothing_of_its_place_in_the_data():
+    """Splits follow one another in the data: numbered as they lie, test images would be the last of every leaf."""
+    vectors = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
+    last_X = [code[code != PAD][-1] % 30 for code in structured(vectors, seed=0, branches=4, leaf=30).codes_XL]
+    assert abs(np.corrcoef(last_X, np.arange(600))[0, 1]) < 0.1

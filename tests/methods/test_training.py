@@ -11,14 +11,14 @@ import torch
 
 from avg.generator import PAD, create, load
 from methods.data import Exposure
-from methods.identified import Identified
+from methods.identified import Identified, Shown
 from methods.objective import Batch
 from methods.processes import count
 from methods.reads import recording
 from methods.registry import create as create_method
 from methods.stage import Stage
-from methods.trainer import Trainer
-from methods.validation import validation_recall
+from methods.trainer import Trainer, passes
+from methods.validation import pictures_written, validation_recall
 from tests.methods.made_up import CAPTIONS, IMAGES, SETTINGS, STATE, WIDTH, captions, codes, features, splits, stage_inputs, training
 
 
@@ -64,6 +64,61 @@ def test_pictures_are_learned_where_asked_for():
         # weight decay alone only shrinks
         cosine = torch.nn.functional.cosine_similarity(before.flatten(), trainer.model.from_picture.weight.detach().flatten(), dim=0)
         assert (float(cosine) < 0.9999) == moves
+
+
+def test_pictures_are_learned_with_identifiers_of_their_own():
+    """Captions of one split, pictures of another, whose codes no caption names."""
+    other = features(first_id=500, seed=7)
+    gallery = Identified.join(other, (), codes(seed=8), other.image_ids_N)
+    torch.manual_seed(0)
+    model = create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH)
+    trainer = Trainer(SETTINGS.model_copy(update={"epochs": 200, "patience": 200}), {**splits(), "test": gallery}, ["train", "test"], model)
+    trainer.generative()
+    assert pictures_written(model, trainer.shown, torch.arange(IMAGES, 2 * IMAGES)) > 80
+    shifted = replace(trainer.shown, identified=replace(trainer.shown.identified, codes_XL=trainer.shown.identified.codes_XL.roll(5, 0)))
+    assert pictures_written(model, shifted, torch.arange(IMAGES, 2 * IMAGES)) < 20
+
+
+def test_a_picture_is_written_if_one_of_its_identifiers_is():
+    stored, model = features(), create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH).eval()
+    single = Shown.of({"train": Identified.join(stored, (), codes(), stored.image_ids_N)}, ["train"])
+    with torch.inference_mode():
+        source, said = model.picture_source(single.vectors_ND), torch.zeros(IMAGES, 0, dtype=torch.long)
+        for _ in range(3):
+            padded = torch.nn.functional.pad(said, (0, 1))
+            said = torch.cat([said, model(source, padded)[:, -1:].argmax(-1)], 1)
+    both = np.r_[codes(), said[::2].numpy()]
+    several = Shown.of({"train": Identified.join(stored, (), both, np.r_[stored.image_ids_N, stored.image_ids_N[::2]])}, ["train"])
+    right = torch.from_numpy(codes() == said.numpy()).all(1)
+    right[::2] = True
+    assert pictures_written(model, several, torch.arange(IMAGES)) == round(100 * float(right.float().mean()), 2)
+
+
+def test_every_picture_is_shown_before_any_comes_again():
+    drawn = passes(7, 20, torch.Generator().manual_seed(0))
+    assert len(drawn) == 20
+    assert sorted(drawn[:7].tolist()) == sorted(drawn[7:14].tolist()) == list(range(7))
+    assert len(set(drawn[14:].tolist())) == 6
+
+
+def test_a_beam_that_died_is_no_candidate():
+    """Three training codes and four beams: the fourth finds nothing, and the loss of a sure model may vanish."""
+    stored = features()
+    few = np.array([[0, 0, 0], [0, 1, 0], [1, 0, 0]])[np.arange(IMAGES) % 3]
+    split = Identified.join(stored, captions(), few, stored.image_ids_N)
+    trainer = Trainer(SETTINGS, {"train": split, "val": split}, [], create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH))
+    rows = torch.arange(6)
+    given = split.draw(split.caption_images(rows), torch.Generator())
+    candidates, place = trainer.candidates(Batch(rows, given))
+    assert candidates.shape[1] == 4 and (candidates == PAD).all(-1).sum(1).tolist() == [1] * 6
+    assert [len({tuple(code) for code in of_row.tolist()}) for of_row in candidates] == [4] * 6, "the positive is no rival of itself"
+    kept = torch.stack([of_row[~(of_row == PAD).all(-1)] for of_row in candidates])
+    places = torch.tensor([next(p for p, code in enumerate(of_row) if torch.equal(code, true)) for of_row, true in zip(kept, given)])
+    losses = [
+        float(trainer.objective.ranking(replace(Batch(rows, given), candidates_BML=c, place_B=p), trainer.model.eval()).detach())
+        for c, p in ((candidates, place), (kept, places))
+    ]
+    assert losses[0] == pytest.approx(losses[1])
 
 
 def _ranked(trainer, rows):
@@ -115,6 +170,7 @@ def test_the_stage_writes_a_generator_and_its_losses_and_says_what_it_read(tmp_p
         "selection": {"captions": ["val"], "pictures": ["val"]},
     }
     assert report["model"] == "a new T5 decoder over frozen text states"
+    assert set(report["pictures written"]) == {"train", "val"}
     assert report["val R@1"] == max(record["val R@1"] for record in report["curve"])
     assert sum(p.numel() for p in load(out).parameters()) == report["parameters"]
     with np.load(out / "losses.npz") as losses:
