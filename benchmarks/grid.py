@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any, Literal
 
 import numpy as np
@@ -227,6 +228,7 @@ def _notes(
         caps = "" if shared is None else f" {100 * shared:.1f} % of the captions are also another image's, word for word: they cap R@1."
         notes.append(line + caps)
         notes += _unanswered(known, rows)
+        notes += _memorised(known, rows)
         notes += leakage.notes(known, labels)
         notes += trainings.notes([(labels[summary["row"]], summary) for summary in known], table.name)
     paper = paper_dataset(dataset)
@@ -258,3 +260,14 @@ def _unanswered(known: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list
     counts = {row.label: sum(s.get("unanswered") or 0 for s in known if s["row"] == row.key) for row in rows}
     some = [f"{label}: {count:,}" for label, count in counts.items() if count]
     return [f"Queries without any answer, counted as misses ({'; '.join(some)}): GRACE's release leaves such out."] if some else []
+
+
+def _memorised(known: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[str]:
+    """Returns how well rows learned picture -> identifier: of those that did not, recall says little of their kind of identifier."""
+    told = []
+    for row in rows:
+        reports = [(s["split"], s.get("fitted", {}).get("generator", {}).get("pictures written", {})) for s in known if s["row"] == row.key]
+        shares = [report[split] for split, report in reports if split in report]
+        told += [f"{row.label}: {fmean(shares):.1f} %"] if shares else []
+    what = "Pictures of this split whose whole identifier is written from the picture, which training showed"
+    return [f"{what} ({'; '.join(told)}): what is not memorised can hardly be found."] if told else []

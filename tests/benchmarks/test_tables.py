@@ -8,10 +8,12 @@ import pytest
 
 from benchmarks.cells import cell_stages
 from benchmarks.claims import compare, printed_p, verdict
+from benchmarks.grid import build_grid
 from benchmarks.overrides import resolved
 from benchmarks.protocol import PROTOCOLS, exposure_for, protocol
 from benchmarks.spec import Claim
 from benchmarks.tables import TABLES, table
+from tests.benchmarks.made_evidence import summary
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -186,3 +188,10 @@ def test_no_difference_has_no_sign():
 
 def test_p_is_printed_so_that_its_side_of_the_level_shows():
     assert [printed_p(p) for p in (0.0004, 0.0097, 0.0104, 0.05, 1.0)] == ["< 0.001", "0.0097", "0.0104", "0.050", "1.000"]
+
+
+def test_a_table_says_how_much_of_what_was_shown_is_memorised():
+    written = {"fitted": {"generator": {"pictures written": {"train": 90.0, "test": 12.5}}}, "stages": {"generator": "k"}}
+    found = build_grid(table("table1"), ["openmoji-scenes"], [{**summary("grace-string", 0.5), **written}, summary("avg", 0.6)])
+    notes = [note for note in found.groups[0].notes if "memorised" in note]
+    assert len(notes) == 1 and "(GRACE (String Id): 12.5 %)" in notes[0]
