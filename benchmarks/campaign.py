@@ -28,6 +28,8 @@ from benchmarks.spec import Table
 from benchmarks.stages import StageFailed, Store
 from methods.nearest import nearest
 
+log = logging.getLogger("vokenbench")
+
 DEFAULT_PROTOCOL = "clean"
 RESULTS = Path("results")
 
@@ -245,11 +247,13 @@ def write_summaries(table: Table, datasets: Sequence[str], protocol: str, measur
         ended, failed = {s["row"] for s in here.summaries}, {row for _, row in here.failures}
         for row in table.rows:
             for path in runs.glob(f"{row.key}-seed*.json"):
-                if path.name in texts or row.key not in ended:
+                if path.name in texts or row.key not in ended | failed:
                     continue
-                if found := _still_valid(path, here.plans, k):
+                if row.key in ended and (found := _still_valid(path, here.plans, k)):
                     kept.append(found)
-                elif row.key not in failed:
+                elif row.key in failed:
+                    log.warning("%s failed; what an earlier run measured stays in %s, and `render` shows it", row.label, path)
+                else:
                     path.unlink()
         for name, text in texts.items():
             write_atomically(runs / name, text)

@@ -33,15 +33,18 @@ def read_measured(path: Path, what: str, remedy: str, keys: Sequence[str] = ()) 
     return found
 
 
-def read_summary(path: Path) -> dict[str, Any]:
+def read_summary(path: Path, keys: Sequence[str] = SUMMARY) -> dict[str, Any]:
     """Returns a run summary.
+
+    Args:
+        keys: it must have, `outcomes` among them.
 
     Raises:
         ValueError: if the file is no summary that this version reads, or its outcomes are damaged.
     """
     from benchmarks.metrics import Outcomes
 
-    found = read_measured(path, "run summary", remedy := "delete it and run its cell again", SUMMARY)
+    found = read_measured(path, "run summary", remedy := "delete it and run its cell again", keys)
     try:
         Outcomes.unpack(found["outcomes"])
     except ValueError as error:

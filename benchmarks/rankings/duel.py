@@ -20,6 +20,9 @@ from benchmarks.record import read_summary
 from benchmarks.spec import RECALL
 from methods.nearest import nearest
 
+KEYS = ("row", "seed", "dataset", "split", "protocol", "outcomes")
+"""What is read of a summary."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Side:
@@ -53,7 +56,7 @@ def side(text: str) -> Side:
     folder = Path(name or text)
     rows: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((folder / "runs").glob("*.json")):
-        found = read_summary(path)
+        found = read_summary(path, KEYS)
         rows.setdefault(found["row"], []).append(found)
     if not rows:
         raise ValueError(f"{folder} holds no run summaries (runs/*.json): name a folder such as results/openmoji-scenes")

@@ -106,7 +106,7 @@ def test_summaries_that_are_no_part_of_the_table_any_more_are_removed(cell_work,
     assert names(results) == {"good-seed0.json", "bad-seed0.json", "bad-seed1.json", "steady-seed0.json", "stranger-seed0.json"}
 
 
-def test_a_failure_keeps_what_was_measured_before(cell_work, store, results):
+def test_a_failure_keeps_what_was_measured_before(cell_work, store, results, caplog):
     run(store, results, seeds=2)
     before = {name: text for name, text in contents(results / "ten" / "runs").items() if name.startswith("good")}
     broken = (replace(TABLE.rows[0], settings={"broken": True}), *TABLE.rows[1:])
@@ -114,6 +114,7 @@ def test_a_failure_keeps_what_was_measured_before(cell_work, store, results):
     assert {name: text for name, text in contents(results / "ten" / "runs").items() if name.startswith("good")} == before
     line = next(line for line in (results / "ten" / "small.md").read_text().splitlines() if line.startswith("| Good"))
     assert "failed" in line and "75.0" not in line, "an old number is not printed as today's"
+    assert f"Good failed; what an earlier run measured stays in {results}/ten/runs/good-seed0.json" in caplog.text
 
 
 @pytest.fixture
