@@ -123,6 +123,10 @@ class GeneratorSettings(Settings):
             raise ValueError("backbone and language_model are two models: set one")
         if self.lora_rank and not (self.backbone or self.language_model):
             raise ValueError("lora_rank: the default generator is new, there is nothing to adapt: set a backbone or language_model")
+        if self.language_model and self.width % (2 * self.heads):
+            raise ValueError(
+                f"heads: {self.heads} of a language_model do not divide its width {self.width} into even parts: set heads or width"
+            )
         return self
 
     @classmethod

@@ -21,12 +21,14 @@ from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.rankings.outside import OUTSIDE
-from benchmarks.record import read_measured
+from benchmarks.record import read_summary
 from benchmarks.render import csv, latex, markdown
 from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
 from benchmarks.stages import StageFailed, Store
 from methods.nearest import nearest
+
+log = logging.getLogger("vokenbench")
 
 DEFAULT_PROTOCOL = "clean"
 RESULTS = Path("results")
@@ -130,12 +132,14 @@ def measure(
 
     Raises:
         UserError: if the disk is full.
+        StageFailed: if the user's data are at fault; after all cells that could do without them.
     """
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from benchmarks import workers
 
     result, summaries = Measured(plans), {}
+    unfit: list[StageFailed] = []
     todo = missing(plans, store)
     jobs = (jobs or workers.usual()) if todo else 1
     bar = Bar(todo, store.durations, jobs)
@@ -150,6 +154,9 @@ def measure(
             summaries[number] = cell = _measure_one(table, plan, store, result.records)
             show(f"{name}: {told(cell)}")
         except StageFailed as failed:
+            if failed.of_data:
+                unfit.append(failed)
+                return
             result.failures[plan.dataset, plan.row.key] = where = os.path.relpath(failed.path)
             show(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
 
@@ -165,6 +172,8 @@ def measure(
                     bar.keep(missing(list(waiting.values()), store))
         finally:
             bar.close()
+    if unfit:
+        raise unfit[0]
     result.summaries.extend(summaries[number] for number in sorted(summaries))
     return result
 
@@ -207,14 +216,19 @@ def writable(folder: Path, option: str = "--results") -> Path:
     return folder
 
 
-def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> Grid:
+def write(
+    table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path, others: Sequence[dict[str, Any]] = ()
+) -> Grid:  # fmt: skip
     """Returns the grid, after writing summaries and the table.
 
     Rows of outside systems that were scored into the table stay in it.
+
+    Args:
+        others: summaries of further rows of the table, as they lie there.
     """
     kept = write_summaries(table, datasets, protocol, measured, results)
     kept += committed(results, datasets, protocol, f"{OUTSIDE}*.json")
-    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept]), results)
+    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept, *others]), results)
     write_grid(complete, writable(results / folder_name(datasets, protocol)))
     return complete
 
@@ -222,7 +236,7 @@ def write(table: Table, datasets: Sequence[str], protocol: str, measured: Measur
 def write_summaries(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> list[dict[str, Any]]:
     """Returns the summaries of further seeds that lie there and are what these cells would give today, after writing what was measured.
 
-    Other summaries of the rows that were measured, or failed, are removed. Those of rows that are missing stay.
+    Other summaries of the rows that were measured are removed. Those of rows that failed or are missing stay.
     """
     kept: list[dict[str, Any]] = []
     for dataset in datasets:
@@ -230,13 +244,15 @@ def write_summaries(table: Table, datasets: Sequence[str], protocol: str, measur
         here = measured.of(dataset)
         texts = {f"{s['row']}-seed{s['seed']}.json": json.dumps(s, indent=1) + "\n" for s in here.summaries}
         k = max(column.k for column in table.columns)
-        ended = {s["row"] for s in here.summaries} | {row for _, row in here.failures}
+        ended, failed = {s["row"] for s in here.summaries}, {row for _, row in here.failures}
         for row in table.rows:
             for path in runs.glob(f"{row.key}-seed*.json"):
-                if path.name in texts or row.key not in ended:
+                if path.name in texts or row.key not in ended | failed:
                     continue
-                if found := _still_valid(path, here.plans, k):
+                if row.key in ended and (found := _still_valid(path, here.plans, k)):
                     kept.append(found)
+                elif row.key in failed:
+                    log.warning("%s failed; what an earlier run measured stays in %s, and `render` shows it", row.label, path)
                 else:
                     path.unlink()
         for name, text in texts.items():
@@ -301,15 +317,6 @@ def committed(
     """
     folders = [results / folder_name([dataset], protocol) / "runs" for dataset in datasets]
     return [read_summary(path) for folder in folders for path in sorted(folder.glob(pattern))]
-
-
-def read_summary(path: Path) -> dict[str, Any]:
-    """Returns a run summary.
-
-    Raises:
-        ValueError: if the file is no summary that this version reads.
-    """
-    return read_measured(path, "run summary", "delete it and run its cell again")
 
 
 def spent(records: Mapping[str, Mapping[str, Any]], made: set[str]) -> list[tuple[str, int, float, str]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign, trainings
+from benchmarks import campaign, parts, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
 from benchmarks.grid import printed
@@ -201,21 +201,24 @@ def run(
         return 0
     every = [plan for of_name in plans.values() for plan in of_name]
     refuse_missing(every, stages)
-    campaign.compute(every, stages, jobs)
     kept = results or (None if rows or (tiny and tuple(datasets) != (TINY_DATASET,)) else Path("results"))
+    if kept:
+        for dataset in datasets:
+            campaign.writable(kept / dataset)
+    campaign.compute(every, stages, jobs)
     summaries, failed = [], False
     for number, (name, of_name) in enumerate(plans.items()):
         say(f"protocol {name} ({number + 1} of {len(plans)})")
         measured = campaign.measure(table, of_name, stages, jobs=1)
         if kept:
             for dataset in datasets:
-                campaign.write(table, [dataset], name, measured.of(dataset), kept)
+                parts.write(table, [dataset], name, measured.of(dataset), kept)
         summaries += measured.summaries
         failed = failed or bool(measured.failures)
     for dataset in datasets:
         # with what was measured of other protocols before
         of_dataset = [summary for summary in summaries if summary["dataset"] == dataset]
-        side = committed(table, dataset, kept) if kept else side_by_side(table, dataset, of_dataset)
+        side = committed(parts.whole(table), dataset, kept) if kept else side_by_side(table, dataset, of_dataset)
         say(markdown(side))
         say(f"written: {write(side, kept)}/{NAME}.md .tex .csv" if kept else "written: nowhere: a part of the table (see --results)")
     return int(failed)

@@ -14,6 +14,7 @@ import click
 
 from benchmarks.options import (
     TINY_DATASET,
+    check_profile,
     chosen_datasets,
     chosen_jobs,
     data_options,
@@ -56,6 +57,7 @@ def everything(
     from benchmarks.render import markdown
     from benchmarks.stages import Store
 
+    check_profile(executor, profile)
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     chosen = {name: tables.table(name) for name in wanted or [name for name in tables.TABLES if name not in OF_OTHERS]}
     plans = {name: campaign.plan_cells(table, datasets, protocol, seeds if name in SEEDED else 1, tiny) for name, table in chosen.items()}

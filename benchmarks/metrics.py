@@ -59,15 +59,17 @@ class Outcomes:
         """Returns the outcomes that `pack` wrote.
 
         Raises:
-            ValueError: if an array is damaged or has the wrong length.
+            ValueError: if an array or a number is missing or damaged, or an array has the wrong length.
         """
         arrays = {}
+        if not isinstance(packed, Mapping) or not all(isinstance(packed.get(name), int) for name in ("queries", "depth")):
+            raise ValueError("stored outcomes do not say how many queries they have, or their depth")
         for name in ARRAYS:
             try:
                 raw = zlib.decompress(base64.b64decode(packed[name], validate=True))
                 arrays[name] = np.frombuffer(raw, "<i4").astype(np.int32)
-            except (KeyError, ValueError, zlib.error) as error:
-                raise ValueError(f"stored outcomes are damaged at {name} ({error}): delete the summary and run its cell again") from error
+            except (KeyError, TypeError, ValueError, zlib.error) as error:
+                raise ValueError(f"stored outcomes are damaged at {name}: {error}") from error
             if len(arrays[name]) != packed["queries"]:
                 raise ValueError(f"stored outcomes are damaged: {name} holds {len(arrays[name])} of {packed['queries']} queries")
         return cls(**arrays, depth=packed["depth"])

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 DEFAULT_DATASET, TINY_DATASET = "openmoji-scenes", "openmoji-scenes-tiny"
+STORE_VARIABLE = "VOKENBENCH_STORE"
 
 
 def names(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -23,7 +24,7 @@ def chosen_datasets(datasets: tuple[str, ...], tiny: bool, data_root: Path | Non
 
 
 store_option = click.option(
-    "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar="VOKENBENCH_STORE", show_default=True, show_envvar=True,
+    "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar=STORE_VARIABLE, show_default=True, show_envvar=True,
     help="Folder of finished stages; may be deleted at any time.",
 )  # fmt: skip
 results_option = click.option(
@@ -73,3 +74,9 @@ _executor_option = click.option(
 def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Gives a command the options that say where its stages are computed: `executor`, `profile`."""
     return _executor_option(profile_option(command))
+
+
+def check_profile(executor: str, profile: str | None) -> None:
+    """Raises a ValueError if a profile is given where no cluster hears it."""
+    if profile and executor != "slurm":
+        raise ValueError("--profile is for --executor slurm: give both")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+SUMMARY = ("row", "method", "dataset", "split", "protocol", "seed", "knobs", "exposure", "images", "queries", "outcomes")
+"""Keys that every run summary has, of outside systems too."""
 
-def read_measured(path: Path, what: str, remedy: str) -> dict[str, Any]:
+
+def read_measured(path: Path, what: str, remedy: str, keys: Sequence[str] = ()) -> dict[str, Any]:
     """Returns a file of measurements.
 
     Args:
         what: such a file is, e.g. `run summary`.
         remedy: what the user does about one that cannot be read, e.g. `delete it and run its cell again`.
+        keys: it must have.
 
     Raises:
         ValueError: if the file is none that this version reads; names it and the remedy.
@@ -23,4 +28,25 @@ def read_measured(path: Path, what: str, remedy: str) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     if not isinstance(found, dict) or found.get("format") != 1:
         raise ValueError(f"{path} is no {what} of format 1: {remedy}")
+    if lacking := [key for key in keys if key not in found]:
+        raise ValueError(f"{path} is a {what} without {', '.join(lacking)}: {remedy}")
+    return found
+
+
+def read_summary(path: Path, keys: Sequence[str] = SUMMARY) -> dict[str, Any]:
+    """Returns a run summary.
+
+    Args:
+        keys: it must have, `outcomes` among them.
+
+    Raises:
+        ValueError: if the file is no summary that this version reads, or its outcomes are damaged.
+    """
+    from benchmarks.metrics import Outcomes
+
+    found = read_measured(path, "run summary", remedy := "delete it and run its cell again", keys)
+    try:
+        Outcomes.unpack(found["outcomes"])
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     return found

@@ -59,16 +59,16 @@ def records(results: Path) -> Iterator[str]:
     from benchmarks.identifiers import codes_report, figure5
     from benchmarks.speed import decoding_report, efficiency_report, search_error
 
-    for pattern, writer in (
-        ("decoding/*.json", decoding_report.write),
-        ("*/efficiency*.json", efficiency_report.write),
-        ("*/search-error-*.json", search_error.write),
-        ("*/codes*.json", codes_report.write),
+    for pattern, writer, keys in (
+        ("decoding/*.json", decoding_report.write, ("settings", "environment", "records")),
+        ("*/efficiency*.json", efficiency_report.write, ("settings", "machine", "blip", "points", "command")),
+        ("*/search-error-*.json", search_error.write, ("row", "dataset", "environment", "lines")),
+        ("*/codes*.json", codes_report.write, ("name", "dataset", "split", "ties", "rows")),
         # the pictures of Figure 5 are the data set's, and not committed apart from the figure
-        ("*/figure5*.json", figure5.write),
+        ("*/figure5*.json", figure5.write, ("row", "dataset", "split", "rule", "classes")),
     ):
         for path in sorted(results.glob(pattern)):
-            writer(read_measured(path, "record", "restore it, or delete it and measure again"), campaign.writable(path.parent))
+            writer(read_measured(path, "record", "restore it, or delete it and measure again", keys), campaign.writable(path.parent))
             yield f"{path.with_suffix('')} in all formats{' but pictures' if writer is figure5.write else ''}"
 
 

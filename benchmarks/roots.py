@@ -52,13 +52,20 @@ def root_of(name: str) -> Path | None:
 
 
 def check_root(name: str, root: Path) -> None:
-    """Raises a ValueError if the name cannot be a data set's, or the root does not hold it: what is wrong need not be remembered."""
+    """Raises a ValueError if the name cannot be a data set's, or the root does not hold it in a form that can be read: what is wrong need
+    not be remembered."""
     from benchmarks.datasets.on_disk import located
 
     check_own_name(name)
     if not Path(root).expanduser().is_dir():
         raise UserError(f"--data-root {root} is no folder")
-    located(name, Path(root).expanduser().resolve())
+    root = Path(root).expanduser().resolve()
+    found = located(name, root)
+    if roots().get(name) != root:
+        try:
+            found.annotations()
+        except ValueError as error:
+            raise UserError(f"{name} in {root}: {error}") from error
 
 
 def remember(name: str, root: Path) -> str | None:

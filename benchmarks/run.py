@@ -15,6 +15,7 @@ from benchmarks.growth import command as growth
 from benchmarks.identifiers import command as identifiers
 from benchmarks.options import (
     TINY_DATASET,
+    check_profile,
     chosen_datasets,
     chosen_jobs,
     data_options,
@@ -78,21 +79,25 @@ def run_table(
     jobs: int | None = None, executor: str = "inline", profile: str | None = None,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
-    from benchmarks import campaign, overrides, tables
+    from benchmarks import campaign, overrides, parts, tables
     from benchmarks.prefetch import needed, refuse_missing
     from benchmarks.render import markdown
     from benchmarks.stages import Store
     from methods import needs
 
+    check_profile(executor, profile)
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     table = campaign.chosen(tables.table(name), rows)
     plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
     if split != "test" and results:
         raise ValueError(f"--split {split} chooses settings and --results keeps what was measured on test: give one of the two")
-    part = rows or assignments or split != "test" or (tiny and datasets != (TINY_DATASET,))
-    kept = results or (None if part else Path("results"))
+    varied = bool(assignments) or (tiny and datasets != (TINY_DATASET,))
+    kept = results or (None if rows or varied or split != "test" else Path("results"))
     if kept and not dry_run:
         campaign.writable(kept / campaign.folder_name(datasets, protocol))
+        parts.beside(table, datasets, protocol, kept)  # a damaged summary there is told before the work
+        if varied:
+            parts.refuse_mixing(table, plans, kept)
     stages = Store(store)
     if executor != "inline":
         from benchmarks.batch.batch import Request
@@ -112,16 +117,19 @@ def run_table(
     refuse_missing(plans, stages)
     measured = campaign.measure(table, plans, stages, jobs=chosen_jobs(jobs, tiny))
     if kept:
-        grid = campaign.write(table, datasets, protocol, measured, kept)
+        grid = parts.write(table, datasets, protocol, measured, kept)
     else:
         grid = campaign.grid(table, datasets, measured)
     click.echo(markdown(grid))
     print_time(campaign.spent(measured.records, stages.made))
-    where = (
-        f"{kept / campaign.folder_name(datasets, protocol)}/{name}.md .tex .csv"
-        if kept
-        else "nowhere: a part, variant or other split (see --results)"
-    )
+    if kept:
+        where = f"{kept / campaign.folder_name(datasets, protocol)}/{name}.md .tex .csv"
+    elif split != "test":
+        where = f"nowhere: --split {split} chooses settings"
+    elif varied:
+        where = "nowhere: a variant (see --results: it wants a folder of its own)"
+    else:
+        where = f"nowhere: a part (see --results: a folder that holds {name} gets these rows, and keeps its others)"
     click.echo(f"written: {where}")
     return 1 if measured.failures else 0
 
@@ -237,6 +245,8 @@ def prefetch(
 
     path = manifest or store / prefetch.MANIFEST
     if check:
+        if not path.exists():
+            raise ValueError(f"no manifest at {path}: run prefetch, or name another with --manifest")
         stated = prefetch.read_manifest(path)
         for line in (wrong := prefetch.faults(stated)):
             click.echo(line)
@@ -294,6 +304,9 @@ def main(arguments: list[str] | None = None) -> int:
 
         options = [option for parameter in error.ctx.command.get_params(error.ctx) for option in parameter.opts] if error.ctx else []
         return _mistake(f"unknown option {error.option_name!r}: {nearest(error.option_name, options)}")
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
     except click.ClickException as error:
         return _mistake(error.format_message())
     except ValueError as error:
@@ -303,6 +316,8 @@ def main(arguments: list[str] | None = None) -> int:
 
         if not isinstance(error, StageFailed):
             raise
+        if error.of_data:
+            return _mistake(error.cause)
         _mistake(str(error))
         return 1
 

@@ -22,9 +22,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from benchmarks import energy
+from benchmarks.datasets import FILES
 from benchmarks.environment import environment, forget_peak_memory, git, peak_memory
 from benchmarks.progress import Durations, Progress
 from benchmarks.seal import UserError, fault, move_into_place, read_record, seal
+from methods.pictures import PictureError
 from methods.reads import recording
 from methods.stage import UNFINISHED, Stage
 
@@ -38,11 +40,15 @@ ROOM = 2**20  # bytes; with less than this left on the disk, an error while writ
 
 
 class StageFailed(RuntimeError):
-    """A stage's function raised. `path` holds the traceback."""
+    """A stage's function raised. `path` holds the traceback.
 
-    def __init__(self, stage: Stage, cause: str, path: Path):
+    Args:
+        of_data: whether the user's data are at fault; then `cause` is the line that names what and the remedy.
+    """
+
+    def __init__(self, stage: Stage, cause: str, path: Path, of_data: bool = False):
         super().__init__(f"stage {stage.name} {stage.key} failed: {cause} (traceback: {path})")
-        self.stage, self.cause, self.path = stage, cause, path
+        self.stage, self.cause, self.path, self.of_data = stage, cause, path, of_data
 
 
 class Store:
@@ -232,6 +238,8 @@ class Store:
 
     def _failure(self, stage: Stage, error: Exception) -> StageFailed:
         path = self.note_traceback(stage, "".join(traceback.format_exception(error)))
+        if told := _fault_of_data(stage, error):
+            return StageFailed(stage, told, path, of_data=True)
         return StageFailed(stage, f"{type(error).__name__}: {error}", path)
 
     @contextmanager
@@ -272,6 +280,16 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
             except Timeout:
                 continue
+
+
+def _fault_of_data(stage: Stage, error: BaseException | None) -> str:
+    """Returns the line about a picture of the user's that cannot be had, if that is behind an error; else nothing."""
+    dataset = next((before.config["name"] for before in stage.ancestors() if before.function == FILES), None)
+    while dataset and error is not None:
+        if isinstance(error, PictureError):
+            return f"{error}: replace it, or take it out of the annotations; `verify-data --dataset {dataset}` lists all such"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _disk_is_full(error: BaseException | None, root: Path) -> bool:

@@ -25,6 +25,8 @@ MOST = 4
 """Processes that are begun unasked on processors: each holds a model and a data set's features in memory."""
 WAITING = 0.8
 """The part of what is left that must wait for a stage to let it run alone."""
+Made = tuple[float, str, str, bool]
+"""Of a stage: its seconds, or why it failed, where its traceback is, and whether the user's data are at fault."""
 KILLED = "its process was killed, perhaps for want of memory"
 
 
@@ -46,7 +48,7 @@ class Slots:
         self.devices = _devices()
         self._pools: dict[int | None, ProcessPoolExecutor] = {}
 
-    def begin(self, place: int | None, root: Path, stage: Stage, threads: int, jobs: Path | None) -> Future[tuple[float, str, str]]:
+    def begin(self, place: int | None, root: Path, stage: Stage, threads: int, jobs: Path | None) -> Future[Made]:
         """Computes a stage in a free place, or, where None, with all GPUs."""
         if place not in self._pools:
             several = len(self.devices) > 1 and place is not None
@@ -79,7 +81,7 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int, watched: Path | No
     """
     left = {stage.key: stage for stage in stages}
     ahead = _ways(stages, store)
-    running: dict[Future[tuple[float, str, str]], tuple[Stage, int | None]] = {}
+    running: dict[Future[Made], tuple[Stage, int | None]] = {}
     threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
     slots = Slots(jobs)
     try:
@@ -106,14 +108,14 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int, watched: Path | No
                 if place is not None:
                     slots.free.append(place)
                 try:
-                    seconds, cause, path = future.result()
+                    seconds, cause, path, of_data = future.result()
                 except BrokenProcessPool:
                     slots.replace(place)
-                    cause, path = KILLED, str(store.note_traceback(stage, KILLED))
+                    cause, path, of_data = KILLED, str(store.note_traceback(stage, KILLED)), False
                     if watched is not None:
                         batch_job.note(watched, stage, str(os.getpid()), "failed", cause, path)
                 if cause:
-                    store.note_failure(StageFailed(stage, cause, Path(path)))
+                    store.note_failure(StageFailed(stage, cause, Path(path), of_data))
                     continue
                 del ahead[stage.key]
                 store.made.add(stage.key)
@@ -166,8 +168,8 @@ def _begin(device: str | None) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _made(root: Path, stage: Stage, threads: int, watched: Path | None) -> tuple[float, str, str]:
-    """Makes a stage in this process; returns its seconds, or why it failed and where its traceback is."""
+def _made(root: Path, stage: Stage, threads: int, watched: Path | None) -> Made:
+    """Makes a stage in this process."""
     os.environ["TQDM_DISABLE"] = "1"
     os.environ["OMP_NUM_THREADS"] = str(threads)  # what torch, where it is still to be imported, begins with
     if "torch" in sys.modules:
@@ -180,8 +182,8 @@ def _made(root: Path, stage: Stage, threads: int, watched: Path | None) -> tuple
             with _printing_to(watched / f"{stage.key}.log"):
                 batch_job.run(store, stage, watched, str(os.getppid()))
     except StageFailed as failed:
-        return 0.0, failed.cause, str(failed.path)
-    return store.report(stage)["seconds"], "", ""
+        return 0.0, failed.cause, str(failed.path), failed.of_data
+    return store.report(stage)["seconds"], "", "", False
 
 
 @contextmanager

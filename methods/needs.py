@@ -70,7 +70,7 @@ class Need:
     def remedy(self) -> str:
         """What makes it be there, as the end of a sentence."""
         return {"file": "name one that exists", "environment": f"run `make {self.name}`"}.get(
-            self.kind, "run `prefetch` with the same options where there is a network"
+            self.kind, "run `prefetch` with the same table, --rows, --set and --protocol where there is a network"
         )
 
 

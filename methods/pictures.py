@@ -125,10 +125,16 @@ def tar_members(path: Path) -> dict[str, tuple[int, int]]:
     """Returns where each regular file of an uncompressed tar file begins, and its bytes; links in it are left out.
 
     Raises:
-        tarfile.TarError: if it is no such file.
+        tarfile.TarError: if it is no such file, or damaged or cut.
     """
     with tarfile.open(path, "r:") as archive:
-        return {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+        found = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+    with path.open("rb") as file:
+        file.seek(archive.offset)
+        end = file.read(tarfile.BLOCKSIZE)
+    if end != tarfile.NUL * tarfile.BLOCKSIZE:  # tarfile takes a damaged header, or none, for the end
+        raise tarfile.ReadError(f"neither a header nor the end at byte {archive.offset:,}")
+    return found
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 EXAMPLES = Path(__file__).parent / "profiles"
 
@@ -60,6 +60,16 @@ class Profile(BaseModel):
     sbatch: dict[str, str | int | bool] = Field({}, description="further options of sbatch by their long names")
     classes: Classes = Classes()
 
+    @model_validator(mode="after")
+    def _notice_in_time(self) -> Profile:
+        for name, resources in self.classes:
+            if self.notice_seconds >= 60 * resources.minutes:
+                raise ValueError(
+                    f"notice_seconds = {self.notice_seconds} is not less than classes.{name}.minutes = {resources.minutes}: "
+                    "a job would be told of its end before it begins"
+                )
+        return self
+
 
 def read_profile(path: Path | None) -> Profile:
     """Returns the profile in a file, or the default one.
@@ -88,6 +98,8 @@ def read_profile(path: Path | None) -> Profile:
 
 def _told(error: Any) -> str:
     address = ".".join(str(part) for part in error["loc"])
+    if not address:
+        return str(error["ctx"]["error"])
     if error["type"] != "extra_forbidden":
         return f"{address} = {error['input']!r}: {error['msg']}"
     models: tuple[type[BaseModel], ...] = (Profile, Classes, Resources)

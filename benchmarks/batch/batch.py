@@ -108,7 +108,11 @@ class Batch:
         write_atomically(self.folder / RECORD, json.dumps(record, indent=1) + "\n")
 
     def requests(self) -> list[Request]:
-        return pickle.loads((self.folder / REQUESTS).read_bytes())
+        path = self.folder / REQUESTS
+        try:
+            return pickle.loads(path.read_bytes())
+        except Exception as error:  # of damaged bytes a pickle makes any call, and any error
+            raise UserError(f"{path} cannot be read ({error}): delete that folder and submit again") from error
 
     def plans(self) -> list[CellPlan]:
         return [plan for request in self.requests() for plan in request.plans]

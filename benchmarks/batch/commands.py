@@ -50,7 +50,7 @@ def status(name: str | None, watch: bool, every: float, store: Path) -> int:
 @store_option
 def collect(name: str | None, store: Path) -> int:
     """Print and write the tables of a batch from what is there; missing and failed cells are marked. Computes nothing."""
-    from benchmarks import campaign
+    from benchmarks import campaign, parts
     from benchmarks.batch import status as batch_status
     from benchmarks.grid import build_grid
     from benchmarks.render import markdown
@@ -62,7 +62,7 @@ def collect(name: str | None, store: Path) -> int:
         if request.results is None:
             grid, where = build_grid(request.table, request.datasets, measured.summaries, measured.failures), "nowhere: a part or variant"
         else:
-            grid = campaign.write(request.table, request.datasets, request.protocol, measured, request.results)
+            grid = parts.write(request.table, request.datasets, request.protocol, measured, request.results)
             where = f"{request.results / campaign.folder_name(request.datasets, request.protocol)}/{request.table.name}.md .tex .csv"
         click.echo(markdown(grid))
         click.echo(f"written: {where}")
@@ -102,6 +102,8 @@ def resubmit(name: str | None, failed: bool, profile: str | None, store: Path) -
     from slurm.profile import read_profile
 
     batch, stages = _opened(store, name)
+    if profile and batch.record()["executor"] != "slurm":
+        raise ValueError(f"--profile is for batches of --executor slurm, and {batch.id} is of the local queue: leave it out")
     found = batch_status.status(batch, stages)
     keys = {state.key for state in found.bad}
     # what a stage needs may be missing although it was done when the batch was submitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -13,9 +14,10 @@ from typing import Any
 from benchmarks.batch.batch import Batch, Group, Request, batches, create, grouped, kind_of, missing_of, submitting
 from benchmarks.batch.job import StageJob, shared
 from benchmarks.environment import PROJECT
+from benchmarks.options import STORE_VARIABLE
 from benchmarks.prefetch import refuse_missing
 from benchmarks.seal import UserError
-from benchmarks.stages import Store
+from benchmarks.stages import DEFAULT_ROOT, Store
 from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile
@@ -231,7 +233,13 @@ def offer(
     record = batch.record()["stages"]
     jobs = {job for stage in record.values() for job in stage["jobs"][-1:]}
     say(f"{batch.id}: {len(record)} stages in {len({job.partition('_')[0] for job in jobs})} jobs and arrays, recorded in {batch.folder}")
-    say("go on with `python -m benchmarks.run status`, and then collect, cancel, resubmit --failed, logs CELL")
+    say(f"go on with `python -m benchmarks.run status{_store_option(store)}`, and then collect, cancel, resubmit --failed, logs CELL")
+
+
+def _store_option(store: Store) -> str:
+    """Returns the option that later commands need to find a store; nothing where they look there anyway."""
+    unasked = Path(os.environ.get(STORE_VARIABLE) or DEFAULT_ROOT).resolve()
+    return "" if store.root == unasked else f" --store {shlex.quote(str(store.root))}"
 
 
 def kept_writable(store: Store) -> None:

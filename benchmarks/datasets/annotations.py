@@ -41,7 +41,7 @@ class Annotations:
 
     def check(self) -> None:
         """Raises a ValueError, naming the first of them, if a split is empty, a name leaves the folder, an id is unfit or comes twice, or
-        a picture has no caption: nothing can be measured on such data."""
+        a picture has no caption or an empty one: nothing can be measured on such data."""
         seen: dict[int, tuple[str, str]] = {}
         for split in SPLITS:
             if not self.splits.get(split):
@@ -55,6 +55,8 @@ class Annotations:
                     raise ValueError(f"image id {entry.image_id} comes twice: {first} in {other}, {entry.file} in {split}")
                 if not entry.captions:
                     raise ValueError(f"picture {entry.file} in {split} has no caption")
+                if not all(entry.captions):
+                    raise ValueError(f"picture {entry.file} in {split} has an empty caption: take it out")
                 seen[entry.image_id] = split, entry.file
 
 

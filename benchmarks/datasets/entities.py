@@ -96,7 +96,10 @@ def _sentence_files(source: Path) -> Iterator[tuple[str, str]]:
     if source.name == SENTENCES:
         yield from ((path.name, path.read_text(encoding="utf-8")) for path in sorted(source.glob("*.txt")))
         return
-    with zipfile.ZipFile(source) as archive:
-        for name in archive.namelist():
-            if f"{SENTENCES}/" in name and name.endswith(".txt") and not name.startswith("__MACOSX"):
-                yield name, archive.read(name).decode("utf-8")
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for name in archive.namelist():
+                if f"{SENTENCES}/" in name and name.endswith(".txt") and not name.startswith("__MACOSX"):
+                    yield name, archive.read(name).decode("utf-8")
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{source} is no whole zip file ({error}): copy it again") from error

@@ -62,7 +62,7 @@ def _jsonl(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _row(row: Mapping[str, Any], where: str) -> tuple[str, str | None, list[str]]:
     image, said = (_value(row, names, where) for names in (IMAGE, CAPTION))
-    captions = [tidy(text) for text in (said if isinstance(said, list) else [said]) if isinstance(text, str)]
+    captions = [tidy(text) if isinstance(text, str) else "" for text in (said if isinstance(said, list) else [said])]
     if not isinstance(image, str) or not captions or not all(captions):
         raise ValueError(f"{where}: a picture's name is one text, and its captions are texts that are not empty")
     split = row.get("split") or None

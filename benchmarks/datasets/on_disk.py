@@ -10,7 +10,8 @@ import hashlib
 import importlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -49,13 +50,23 @@ class Located:
         return self.name.endswith(FIVE)
 
     def annotations(self) -> Annotations:
-        """Returns what the files say, each picture with five captions at most where the name says so; nothing is checked but their form."""
-        read = _module(self.form).read(self.root, self.files)
+        """Returns what the files say, each picture with five captions at most where the name says so; nothing is checked but their form.
+
+        Raises:
+            ValueError: if a file cannot be read or is not of its form.
+        """
+        with _reading(self.root):
+            read = _module(self.form).read(self.root, self.files)
         return read.cut(5) if self.five else read
 
     def digests(self) -> dict[str, str]:
-        """Returns the sha256 of each file by its name; of shards and folders, of what they say."""
-        return {file.name: _digest(self.form, file, _state(file)) for file in self.files}
+        """Returns the sha256 of each file by its name; of shards and folders, of what they say.
+
+        Raises:
+            ValueError: as `annotations`.
+        """
+        with _reading(self.root):
+            return {file.name: _digest(self.form, file, _state(file)) for file in self.files}
 
 
 def located(name: str, root: Path | None = None) -> Located:
@@ -128,7 +139,7 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
             raise ValueError("its annotations changed since the work was planned: give the same command again")
         annotations = found.annotations()
         annotations.check()
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         raise UserError(f"{config['name']} in {root}: {error}") from error
     report: dict[str, Any] = {}
     for split in SPLITS:
@@ -164,6 +175,17 @@ def _module(form: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.datasets.{form}")
 
 
+@contextmanager
+def _reading(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or root} cannot be read ({error.strerror or error}): put a readable file there, "
+            "or name another folder with --data-root"
+        ) from error
+
+
 def _state(path: Path) -> tuple[int, int]:
     state = os.stat(path)
     return state.st_size, state.st_mtime_ns
@@ -174,7 +196,7 @@ def _digest(form: str, path: Path, state: tuple[int, int]) -> str:
     """A file is hashed once per process: every cell of a table asks."""
     if form == "shards":
         return _module(form).digest(path)
-    if path.is_dir():
+    if form == "entities" and path.is_dir():
         whole = hashlib.sha256()
         for part in sorted(path.glob("*.txt")):
             whole.update(f"{part.name}\n".encode() + part.read_bytes())

@@ -44,14 +44,19 @@ def read(root: Path, files: Sequence[Path]) -> Annotations:
 
 def digest(file: Path) -> str:
     """Returns the sha256 of what a shard says: its captions, and where its pictures are; not of the pictures themselves."""
-    return hashlib.sha256(json.dumps([tar_members(file), list(_samples(file))], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([_members(file), list(_samples(file))], sort_keys=True).encode()).hexdigest()
+
+
+def _members(file: Path) -> dict[str, tuple[int, int]]:
+    try:
+        return tar_members(file)
+    except tarfile.TarError as error:
+        remedy = "unpack a compressed one, and pack it as .tar; copy a damaged or cut one again"
+        raise ValueError(f"{file} is no uncompressed tar file, or not a whole one ({error}): {remedy}") from error
 
 
 def _samples(file: Path) -> Iterator[tuple[str, list[str]]]:
-    try:
-        members = tar_members(file)
-    except tarfile.TarError as error:
-        raise ValueError(f"{file} is no uncompressed tar file ({error}): unpack a compressed one, and pack it as .tar") from error
+    members = _members(file)
     samples: dict[str, dict[str, str]] = {}
     for name in members:
         folder, slash, last = name.rpartition("/")
@@ -83,5 +88,8 @@ def _captions(raw: bytes, is_json: bool, where: str) -> list[str]:
         stated = json.loads(text or "{}")
     except ValueError as error:
         raise ValueError(f"{where}: its captions cannot be read: {error}") from error
-    said = stated.get("captions") or [stated.get("caption") or ""] if isinstance(stated, dict) else []
-    return [tidy(line) for line in said if isinstance(line, str) and line.strip()]
+    said = stated.get("captions") or stated.get("caption") or [] if isinstance(stated, dict) else []
+    captions = said if isinstance(said, list) else [said]
+    if not all(isinstance(caption, str) and caption.strip() for caption in captions):
+        raise ValueError(f"{where}: its captions are texts that are not empty: take others out")
+    return [tidy(caption) for caption in captions]

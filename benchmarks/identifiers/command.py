@@ -42,11 +42,17 @@ def table_of(keys: Sequence[str]) -> Table:
     return replace(table1, rows=tuple(every[key] for key in shown), claims=())
 
 
-def planned(keys: Sequence[str], datasets: Sequence[str], protocol: str, tiny: bool, split: str, store: Store) -> dict[str, list[CellPlan]]:
+def planned(
+    keys: Sequence[str], datasets: Sequence[str], protocol: str, tiny: bool, split: str, store: Store, results: Path | None
+) -> dict[str, list[CellPlan]]:  # fmt: skip
     """Returns the cells of these rows by data set, after making what tells their identifiers.
 
+    Args:
+        results: where something will be written about them, if anywhere.
+
     Raises:
-        ValueError: as `table_of`, or if a named row is left out on a data set, or what a row needs is not on this machine.
+        ValueError: as `table_of`, or if a named row is left out on a data set, or what a row needs is not on this machine, or
+            nothing can be written to the results folder.
     """
     from benchmarks import campaign
     from benchmarks.prefetch import refuse_missing
@@ -59,6 +65,9 @@ def planned(keys: Sequence[str], datasets: Sequence[str], protocol: str, tiny: b
         if left_out := set(keys) - {plan.row.key for plan in of_dataset}:
             raise ValueError(f"{dataset} has no row {', '.join(sorted(left_out))}: leave it out, or name another data set with --dataset")
     refuse_missing([plan for plan in plans if store.plan(identifier_stages(plan.ranking).values())], store)
+    if results:
+        for dataset in datasets:
+            campaign.writable(results / campaign.folder_name([dataset], protocol))
     wanted = [stage for plan in plans for stage in (plan.data, *identifier_stages(plan.ranking).values())]
     store.progress = bar = Bar(store.plan(wanted), store.durations)
     try:
@@ -102,7 +111,7 @@ def codes(
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     kept = kept_in(results, datasets, tiny, split, part=bool(rows) and not name)
     stages = Store(store)
-    for dataset, plans in planned(rows, datasets, protocol, tiny, split, stages).items():
+    for dataset, plans in planned(rows, datasets, protocol, tiny, split, stages, kept).items():
         stored = codes.measured(plans, stages, f"{codes.NAME}-{name}" if name else codes.NAME)
         click.echo("\n" + codes_report.markdown(stored))
         if kept is None:
@@ -133,7 +142,7 @@ def figure5(
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     kept = kept_in(results, datasets, tiny, split, part=False)
     stages = Store(store)
-    for dataset, (plan,) in planned([row], datasets, protocol, tiny, split, stages).items():
+    for dataset, (plan,) in planned([row], datasets, protocol, tiny, split, stages, kept).items():
         stored = figure5.measured(plan, stages, pairs)
         click.echo("\n" + figure5.markdown(stored))
         if kept is None:

@@ -13,12 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign
 from benchmarks.claims import ALPHA, Comparison, compare, printed_p
 from benchmarks.estimates import SeedHits, in_percent, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.record import read_summary
 from benchmarks.spec import RECALL
 from methods.nearest import nearest
+
+KEYS = ("row", "seed", "dataset", "split", "protocol", "outcomes")
+"""What is read of a summary."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +56,7 @@ def side(text: str) -> Side:
     folder = Path(name or text)
     rows: dict[str, list[dict[str, Any]]] = {}
     for path in sorted((folder / "runs").glob("*.json")):
-        found = campaign.read_summary(path)
+        found = read_summary(path, KEYS)
         rows.setdefault(found["row"], []).append(found)
     if not rows:
         raise ValueError(f"{folder} holds no run summaries (runs/*.json): name a folder such as results/openmoji-scenes")

@@ -61,7 +61,7 @@ def write(
     split, methods = finished(dataset, protocol, Store(store), tiny, rows, {summary["row"] for summary in summaries})
     if not summaries and not methods:
         raise ValueError(f"nothing of {name} is in {results} or {store}: measure first, e.g. `python -m benchmarks.run table1 {options}`")
-    campaign.writable(to.parent)
+    campaign.writable(to.parent, "--to")
     new = to.with_name(f".{to.name}-new")
     shutil.rmtree(new, ignore_errors=True)
     (new / "pictures").mkdir(parents=True)

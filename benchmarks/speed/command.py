@@ -85,6 +85,9 @@ def search_error(
     kept = results or (None if tiny or split != "test" else Path("results"))
     stages = Store(store)
     refuse_missing(plans, stages)
+    if kept:
+        for dataset in datasets:
+            campaign.writable(kept / dataset)
     campaign.compute(plans, stages, chosen_jobs(jobs, tiny))
     search_error.run(plans, stages, queries, rounds, kept, click.echo)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def sizes_of(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
     try:
         found = tuple(sorted({int(float(each)) for each in value.split(",")})) if value else ()
-    except ValueError:
+    except (ValueError, OverflowError):
         raise click.BadParameter(f"{value!r}: give numbers of images, comma-separated, e.g. 1000,300000") from None
     if found and found[0] < 1:
         raise click.BadParameter("a gallery has at least one image")

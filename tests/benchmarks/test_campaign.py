@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 
 import pytest
 
-from benchmarks import campaign
+from benchmarks import campaign, parts, tables
 from benchmarks.grid import build_grid
 from benchmarks.seal import UserError
 from benchmarks.spec import RECALL, Claim, Row, Table
@@ -105,6 +106,50 @@ def test_summaries_that_are_no_part_of_the_table_any_more_are_removed(cell_work,
     assert names(results) == {"good-seed0.json", "bad-seed0.json", "bad-seed1.json", "steady-seed0.json", "stranger-seed0.json"}
 
 
+def test_a_failure_keeps_what_was_measured_before(cell_work, store, results, caplog):
+    run(store, results, seeds=2)
+    before = {name: text for name, text in contents(results / "ten" / "runs").items() if name.startswith("good")}
+    broken = (replace(TABLE.rows[0], settings={"broken": True}), *TABLE.rows[1:])
+    run(store, results, table=replace(TABLE, rows=broken), seeds=2)
+    assert {name: text for name, text in contents(results / "ten" / "runs").items() if name.startswith("good")} == before
+    line = next(line for line in (results / "ten" / "small.md").read_text().splitlines() if line.startswith("| Good"))
+    assert "failed" in line and "75.0" not in line, "an old number is not printed as today's"
+    assert f"Good failed; what an earlier run measured stays in {results}/ten/runs/good-seed0.json" in caplog.text
+
+
+@pytest.fixture
+def listed(monkeypatch):
+    """Makes TABLE one of the suite's."""
+    monkeypatch.setitem(tables.TABLES, "small", f"{__name__}:TABLE")
+    monkeypatch.setattr(tables, "table", lambda name: TABLE)
+
+
+def test_a_part_is_added_to_the_table_that_lies_there(cell_work, listed, store, results):
+    run(store, results)
+    before = contents(results)
+    part = campaign.chosen(TABLE, ("bad",))
+    measured = campaign.measure(part, campaign.plan_cells(part, ("ten",)), store, lambda line: None)
+    parts.write(part, ("ten",), "clean", measured, results)
+    assert contents(results) == before
+    other = results.with_name("other")
+    parts.write(part, ("ten",), "clean", measured, other)
+    assert "Good" not in (other / "ten" / "small.md").read_text(), "where no other row lies, it is written alone"
+
+
+def test_a_variant_goes_where_nothing_else_lies(cell_work, listed, store, results):
+    run(store, results)
+    part = campaign.chosen(TABLE, ("bad",))
+    varied = campaign.plan_cells(part, ("ten",), given={"pairs": {"offset": 3}})
+    with pytest.raises(ValueError, match=r"ten holds small with other settings than these \(good-seed0\.json\): name another folder with"):
+        parts.refuse_mixing(part, varied, results)
+    other = results.with_name("other")
+    for _ in range(2):
+        parts.refuse_mixing(part, varied, other)
+        parts.write(part, ("ten",), "clean", campaign.measure(part, varied, store, lambda line: None), other)
+    with pytest.raises(ValueError, match=r"other/ten holds small with other settings than these \(bad-seed0\.json\)"):
+        parts.refuse_mixing(part, campaign.plan_cells(part, ("ten",), given={"pairs": {"offset": 4}}), other)
+
+
 def test_further_seeds_that_another_table_made_of_the_same_cells_are_shown(cell_work, store, results):
     run(store, results, seeds=2)
     before = contents(results)
@@ -129,12 +174,23 @@ def test_time_that_cells_share_counts_once():
     assert campaign.spent(records, {"a", "b", "c"})[1] == ("data", 1, 2.0, "fresh")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1}'])
 def test_a_damaged_summary_is_named(cell_work, results, text):
     path = results / "ten" / "runs" / "good-seed0.json"
     path.parent.mkdir(parents=True)
     path.write_text(text)
     with pytest.raises(ValueError, match=r"good-seed0\.json is .*delete it"):
+        campaign.committed(results, ("ten",))
+
+
+@pytest.mark.parametrize(("name", "value"), [("before_Q", "eJx"), ("queries", None)])
+def test_a_summary_with_damaged_outcomes_is_named(cell_work, store, results, name, value):
+    run(store, results)
+    path = results / "ten" / "runs" / "good-seed0.json"
+    stated = json.loads(path.read_text())
+    stated["outcomes"][name] = value
+    path.write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match=r"good-seed0\.json is damaged \(stored outcomes .*\): delete it and run its cell again"):
         campaign.committed(results, ("ten",))
 
 

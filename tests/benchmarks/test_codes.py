@@ -13,6 +13,7 @@ from benchmarks.identifiers import codes, codes_report
 from benchmarks.identifiers.codes import RANDOM, SHARED, caption_means, dual_tower, ideal_matcher, levels, recalls, shared
 from benchmarks.identifiers.command import table_of
 from benchmarks.run import main
+from benchmarks.stages import Store
 from benchmarks.statistics import SEED
 from methods.code_statistics import random_others
 from methods.coding import Coding
@@ -96,6 +97,13 @@ def test_mistakes_are_told_in_one_line(arguments, message, tmp_path, capsys):
     assert main([*arguments, "--tiny", "--store", str(tmp_path / "store")]) == 2
     error = capsys.readouterr().err
     assert message in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["codes", "figure5"])
+def test_a_results_folder_that_cannot_be_is_said_before_the_work(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Store, "run", lambda *_: pytest.fail("a stage was run"))
+    assert main([command, "--tiny", "--results", "/dev/null/x", "--store", str(tmp_path)]) == 2
+    assert "cannot write to /dev/null/x/openmoji-scenes-tiny (Not a directory): name another folder with" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

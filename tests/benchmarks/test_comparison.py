@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks import comparison
 from benchmarks.metrics import Outcomes
+from benchmarks.run import main
+from benchmarks.stages import Store
 from benchmarks.tables import table
 
 IMAGES, PER = 200, 5
@@ -101,3 +103,9 @@ def test_nothing_measured_is_an_empty_table():
     assert side().values == {}
     assert comparison.csv(side()).count("\n") == 1
     assert "**Protocols.**" in comparison.markdown(side())
+
+
+def test_a_results_folder_that_cannot_be_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Store, "run", lambda *_: pytest.fail("a stage was run"))
+    assert main(["protocols", "--tiny", "--results", "/dev/null/x", "--store", str(tmp_path)]) == 2
+    assert "cannot write to /dev/null/x/openmoji-scenes-tiny (Not a directory): name another folder with" in capsys.readouterr().err

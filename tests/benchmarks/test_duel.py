@@ -122,6 +122,13 @@ def test_mistakes(folders, capsys, arguments, message):
     assert message in error and error.count("\n") == 1
 
 
+def test_a_summary_that_says_nothing_is_named(tmp_path, capsys):
+    put(tmp_path / "a", "avg", [0, 1])
+    (path := tmp_path / "a" / "runs" / "avg-seed0.json").write_text('{"format": 1}')
+    assert main(["compare", str(tmp_path / "a"), str(tmp_path / "a")]) == 2
+    assert f"{path} is a run summary without row, seed, dataset, split, protocol, outcomes: delete it and" in capsys.readouterr().err
+
+
 def test_folders_without_a_common_row(folders, tmp_path, capsys):
     put(tmp_path / "c", "irgen", [0] * 200)
     assert main(["compare", str(folders[0]), str(tmp_path / "c")]) == 2

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import rewriting
 from benchmarks.drawing import apart
 from benchmarks.run import cli, main
 from benchmarks.speed import efficiency_report
@@ -139,6 +140,9 @@ def test_a_committed_record_is_rendered_to_the_same_bytes(tmp_path):
     (folder / "efficiency.json").write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         efficiency_report.read(folder / "efficiency.json")
+    (folder / "efficiency.json").write_text('{"format": 1}')
+    with pytest.raises(ValueError, match=r"efficiency\.json is a record without settings, .*: restore it, or delete it and measure again"):
+        list(rewriting.records(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +151,7 @@ def test_a_committed_record_is_rendered_to_the_same_bytes(tmp_path):
         (["--series", "avg-beam11"], "unknown series 'avg-beam11': did you mean avg-beam10?"),
         (["--sizes", "many"], "give numbers of images"),
         (["--sizes", "0"], "at least one image"),
+        (["--sizes", "inf"], "give numbers of images"),
         (["--dataset", "openmoji-scenes,openmoji-scenes-5k"], "figure4 serves the models of one data set"),
     ],
 )

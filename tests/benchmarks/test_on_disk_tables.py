@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.test_run import environment
-from tests.trees import write_coco, write_flickr30k
+from tests.trees import jpeg, write_coco, write_csv, write_flickr30k
 
 ROWS = "avg,clip,grace-structured"
 
@@ -73,6 +73,21 @@ def test_what_is_wrong_with_the_data_is_one_line_before_any_work(tmp_path):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"vokenbench: flickr30k in {root}: {path} is not in Karpathy's form: images.0.split")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_damaged_picture_is_one_line_after_the_rows_that_need_none(tmp_path, jobs):
+    root = write_csv(tmp_path / "root", (20, 6, 6))
+    (root / "pictures" / "5.jpg").write_bytes(b"no picture")
+    done = run(tmp_path, "table1", "--dataset", "mine", "--data-root", "root", "--tiny", "--rows", "clip,random", "--jobs", jobs)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Random, seed 0, mine: R@1" in done.stderr and "Traceback" not in done.stderr and "failed" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"vokenbench: picture pictures/5.jpg in {root} cannot be read: ")
+    assert last.endswith("replace it, or take it out of the annotations; `verify-data --dataset mine` lists all such")
+    (root / "pictures" / "5.jpg").write_bytes(jpeg(5))
+    assert run(tmp_path, "table1", "--dataset", "mine", "--tiny", "--rows", "clip,random").returncode == 0
 
 
 def test_the_data_command_lists_a_root_and_draws_a_sheet(tmp_path):

@@ -108,7 +108,8 @@ def test_what_is_fetched_on_one_machine_runs_offline(hub, tmp_path):
     missing = run(tmp_path, *clip_row("tiny/siglip"), "--tiny")
     assert missing.returncode == 2
     assert missing.stderr == (
-        "vokenbench: not on this machine: model tiny/siglip: run `prefetch` with the same options where there is a network\n"
+        "vokenbench: not on this machine: model tiny/siglip: "
+        "run `prefetch` with the same table, --rows, --set and --protocol where there is a network\n"
     )
     fetched = run(tmp_path, "prefetch", *clip_row("tiny/siglip"), hub=hub)
     assert fetched.returncode == 0, fetched.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -149,6 +150,14 @@ def test_a_folder_with_something_else_is_left_alone(tmp_path, capsys):
     assert run(tmp_path, "--to", str(tmp_path / "page")) == 2
     assert "holds something that is no report: name another folder with --to" in capsys.readouterr().err
     assert (tmp_path / "page" / "thesis.txt").is_file()
+
+
+def test_a_folder_that_cannot_be_is_named_with_its_own_option(tmp_path, capsys):
+    runs = tmp_path / "results" / "openmoji-scenes-tiny" / "runs"
+    runs.mkdir(parents=True)
+    (runs / "avg-seed0.json").write_text(json.dumps(summary("avg", 1.0, "openmoji-scenes-tiny")))
+    assert run(tmp_path, "--to", "/dev/null/x/page") == 2
+    assert "cannot write to /dev/null/x (Not a directory): name another folder with --to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,14 @@ def test_help_answers_without_heavy_imports(tmp_path):
             "impossible setting of avg: generator: Value error, lora_rank: the default",
         ),
         (
+            ["table1", "--rows", "avg", "--set", "avg.language_model=llama", "--set", "avg.generator.heads=7"],
+            "heads: 7 of a language_model do not divide its width 256 into even parts: set heads or width",
+        ),
+        (["prefetch", "--check", "--manifest", "none.json"], "no manifest at none.json: run prefetch, or name another with --manifest"),
+        (["table1", "--tiny", "--profile", "generic"], "--profile is for --executor slurm: give both"),
+        (["table1", "--tiny", "--executor", "local", "--profile", "generic"], "--profile is for --executor slurm: give both"),
+        (["all", "--tiny", "--profile", "generic", "--dry-run"], "--profile is for --executor slurm: give both"),
+        (
             ["render", "--from-committed"],
             "results holds no tables (table1, ",
         ),
@@ -100,6 +109,12 @@ def test_a_mistake_gets_one_line_and_code_2(tmp_path, arguments, message):
     assert message in done.stderr
     assert done.stderr.startswith("vokenbench: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_without_arguments_the_help_is_shown_as_it_is(tmp_path):
+    done = run(tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == run(tmp_path, "--help").stdout
 
 
 def test_again_it_is_quick_makes_nothing_and_leaves_the_same_bytes(measured):
@@ -137,6 +152,19 @@ def test_a_part_of_a_table_does_not_overwrite_the_whole_one(measured):
     assert "*Random*" in done.stdout
     assert "see --results" in done.stdout
     assert contents(measured / "results") == before
+
+
+def test_rows_are_added_to_a_results_folder_and_a_variant_is_not(measured, tmp_path):
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    folder = tmp_path / "results" / "openmoji-scenes-tiny"
+    done = run(tmp_path, "table1", "--tiny", "--rows", "random", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    assert "Ideal matcher" in (folder / "table1.md").read_text() and (folder / "runs" / "scene-facts-seed0.json").is_file()
+    before = contents(tmp_path / "results")
+    done = run(tmp_path, "table1", "--tiny", "--rows", "avg", "--set", "avg.beam=3", "--results", "results")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+    assert "holds table1 with other settings than these (" in done.stderr and "name another folder with --results" in done.stderr
+    assert contents(tmp_path / "results") == before
 
 
 def test_a_dry_run_lists_what_is_missing_and_runs_nothing(measured):

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.run import main
 from benchmarks.speed.search_error import BEAMS, _shared, latex, markdown
+from benchmarks.stages import Store
 
 
 def test_shares_count_what_both_know_and_nothing_that_pads():
@@ -49,3 +50,9 @@ def test_what_is_committed_is_what_its_numbers_say():
     for path in (Path(__file__).resolve().parents[2] / "results").glob("*/search-error-*.json"):
         for ending, form in (("md", markdown), ("tex", latex)):
             assert path.with_suffix(f".{ending}").read_text() == form(json.loads(path.read_text()))
+
+
+def test_a_results_folder_that_cannot_be_is_said_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Store, "run", lambda *_: pytest.fail("a stage was run"))
+    assert main(["search-error", "--tiny", "--results", "/dev/null/x", "--store", str(tmp_path)]) == 2
+    assert "cannot write to /dev/null/x/openmoji-scenes-tiny (Not a directory): name another folder with" in capsys.readouterr().err

@@ -30,6 +30,23 @@ def test_flickr30k(tmp_path, folder):
     found.check()
 
 
+def test_a_zip_of_captions_that_is_cut_is_named(tmp_path):
+    root = write_entities(tmp_path, (4, 2, 3), "sentences")
+    (root / "Sentences").rename(root / "aside")
+    (root / "annotations.zip").write_bytes(b"PK cut")
+    with pytest.raises(ValueError, match=r"annotations.zip is no whole zip file \(.*\): copy it again"):
+        entities.read(root, entities.annotation_files(root))
+
+
+def test_an_empty_caption_is_named(tmp_path):
+    path = write_flickr30k(tmp_path, (4, 2, 3)) / "dataset_flickr30k.json"
+    stated = json.loads(path.read_text())
+    stated["images"][5]["sentences"][2]["raw"] = " \n"
+    path.write_text(json.dumps(stated))
+    with pytest.raises(ValueError, match=rf"picture {flickr_number(5)}.jpg in val has an empty caption: take it out"):
+        read(tmp_path).check()
+
+
 def test_pictures_beside_the_json_and_behind_a_link_are_found(tmp_path):
     write_flickr30k(tmp_path / "a", folder=".")
     assert read(tmp_path / "a").pictures == tmp_path / "a"

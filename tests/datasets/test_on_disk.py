@@ -14,6 +14,7 @@ from benchmarks.datasets.known import ids_digest, published_id, whose
 from benchmarks.roots import named, remember, root_of
 from benchmarks.seal import UserError
 from benchmarks.stages import Store
+from benchmarks.verify import verify
 from methods.data import Dataset
 from tests.trees import captions, write_coco, write_csv, write_entities, write_flickr30k, write_shards
 
@@ -198,6 +199,25 @@ def test_a_root_that_does_not_hold_the_data_is_named(tmp_path, name, held, messa
     with pytest.raises(ValueError, match=message) as error:
         data_stage(name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("put", ["link", "folder", "shard"])
+def test_files_that_cannot_be_read_are_named_and_their_root_is_not_remembered(tmp_path, put):
+    (root := tmp_path / "root").mkdir()
+    if put == "link":
+        (root / "captions.csv").symlink_to(tmp_path / "nowhere")
+    elif put == "folder":
+        (root / "captions.csv").mkdir()
+    else:
+        (root / "train.tar").write_bytes(b"cut")
+    message = r"train.tar is no uncompressed tar" if put == "shard" else r"captions.csv cannot be read \(.*: put a readable file there, or"
+    with pytest.raises(UserError, match=message):
+        named(["mine"], root, False)
+    assert root_of("mine") is None
+    remember("mine", root)
+    for look in (data_stage, verify):
+        with pytest.raises(ValueError, match=message):
+            look("mine")
 
 
 def test_a_root_that_is_gone_is_named(tmp_path):

@@ -70,6 +70,7 @@ def test_hashed_split_by_hand():
             '{"image": "a.jpg", "caption": ["x", ""]}\n',
             "line 1: a picture's name is one text, and its captions are texts that are",
         ),
+        ("a.jsonl", '{"image": "a.jpg", "caption": ["x", null]}\n', "line 1: a picture's name is one text, and its captions are texts"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path, name, text, message):
@@ -114,6 +115,7 @@ def test_a_sample_is_what_shares_its_name_up_to_the_first_dot(tmp_path):
         ({"a_jpg": b"x", "a_txt": b" \n"}, "sample a has no caption"),
         ({"a_jpg": b"x", "a_json": b"[1]"}, "sample a has no caption"),
         ({"a_jpg": b"x", "a_json": b"{"}, "sample a: its captions cannot be read"),
+        ({"a_jpg": b"x", "a_json": b'{"captions": ["a", null]}'}, "sample a: its captions are texts that are not empty"),
     ],
 )
 def test_a_bad_sample_is_named(tmp_path, members, message):
@@ -128,6 +130,24 @@ def test_a_compressed_shard_is_refused(tmp_path):
     (tmp_path / "plain.tar").unlink()
     with pytest.raises(ValueError, match=r"train.tar is no uncompressed tar file"):
         read(shards, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        gzip.compress,
+        lambda raw: raw[:700],
+        lambda raw: raw[:1024],  # between two members
+        lambda raw: raw[:1024] + b"x" * 512 + raw[1536:],
+        lambda raw: b"",
+    ],
+)
+def test_a_damaged_shard_is_named_when_it_is_hashed_too(tmp_path, damaged):
+    shard(path := tmp_path / "train.tar", a_jpg=b"x", a_txt=b"x")
+    path.write_bytes(damaged(path.read_bytes()))
+    for look in (shards.digest, lambda path: read(shards, tmp_path)):
+        with pytest.raises(ValueError, match=r"train.tar is no uncompressed tar file, or not a whole one \(.*copy a damaged"):
+            look(path)
 
 
 def test_what_a_shard_says_is_hashed_and_its_pixels_are_not(tmp_path):

@@ -124,3 +124,34 @@ def test_collecting_what_is_done_needs_no_job(tmp_path):
     assert said[0].startswith("nothing is missing; made-")
     assert batch.named(store, None).record()["stages"] == {}
     assert Profile().classes.gpus.processes == 4
+
+
+def test_the_next_command_names_the_store_where_it_would_not_look(tmp_path, monkeypatch):
+    store, said = Store(tmp_path / "a store"), []
+    monkeypatch.setattr(submission, "to_queue", lambda requests, store, slots: batch.create(requests, store, "local", []))
+    monkeypatch.delenv("VOKENBENCH_STORE", raising=False)
+    submission.offer([request(cell=stage("last"))], store, "local", None, 0, False, said.append)
+    assert f"`python -m benchmarks.run status --store '{store.root}'`" in said[-1]
+    monkeypatch.setenv("VOKENBENCH_STORE", str(store.root))
+    submission.offer([request(cell=stage("last"))], store, "local", None, 0, False, said.append)
+    assert "`python -m benchmarks.run status`" in said[-1]
+
+
+@pytest.mark.parametrize("left", [None, 0, 100])
+def test_tables_of_a_batch_that_are_cut_or_gone_are_named(tmp_path, left):
+    made = batch.create([request(cell=stage("last"))], Store(tmp_path / "store"), "local", [])
+    path = made.folder / "requests.pkl"
+    whole = path.read_bytes()
+    path.unlink()
+    if left is not None:
+        path.write_bytes(whole[:left])
+    with pytest.raises(UserError, match=r"requests\.pkl cannot be read \(.*\): delete that folder and submit again"):
+        made.stages()
+
+
+def test_a_queue_on_this_machine_hears_no_profile(tmp_path):
+    store = Store(tmp_path / "store")
+    batch.create([request(cell=stage("last"))], store, "local", [])
+    done = command(store, "resubmit", "--failed", "--profile", "generic")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--profile is for batches of --executor slurm" in done.stderr

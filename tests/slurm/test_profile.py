@@ -22,6 +22,10 @@ def test_the_examples_are_profiles(name):
         ("[classes.gpu]\nminute = 3", "unknown key 'classes.gpu.minute': did you mean minutes?"),
         ("[classes.gpu]\nminutes = 0", "classes.gpu.minutes = 0: Input should be greater than or equal to 1"),
         ("notice_seconds = 'soon'", "notice_seconds = 'soon': Input should be a valid integer"),
+        (
+            "notice_seconds = 100_000\n[classes.cpu]\nminutes = 1",
+            "mine.toml: notice_seconds = 100000 is not less than classes.cpu.minutes = 1: a job would be told of its end before it begins",
+        ),
         ("partition", "is not TOML"),
     ],
 )
