@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +15,13 @@ from benchmarks import campaign, tables
 from benchmarks.metrics import outcomes
 from benchmarks.report import provenance
 from benchmarks.report.answers import Answers, drawn, finished
+from benchmarks.report.browser import browsed
 from benchmarks.report.documents import Document, absent_figures, documents, markdown, measured_tables, of_no_dataset
 from benchmarks.run import main
 from methods.retriever import Ranking
 from tests.benchmarks.test_render_golden import summary
 
+FIRST = ("grace-numeric", "grace-semantic", "irgen", "avg", "clip")
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -45,6 +49,15 @@ def test_the_worst_failure_is_the_surest_miss():
     assert made.worst(2).tolist() == [3, 5]
     assert made.worst(0).tolist() == []
     assert made.found_first == pytest.approx(2 / 8)
+
+
+def test_rows_of_the_first_table_are_shown_before_variants_of_others():
+    split = SimpleNamespace(captions=["one", "two"], caption_image_ids_Q=np.array([1, 2]))
+    right, wrong = ([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2]), ([3, 2, 1], [0.9, 0.5, 0.1], [0, 1, 2])
+    made = {key: replace(answers([row, row], [1, 2]), key=key) for key, row in zip(FIRST, [wrong] * 5, strict=True)}
+    made |= {key: replace(answers([right, right], [1, 2]), key=key) for key in ("avg-beam50", "blip")}
+    shown = browsed(split, list(made.values()), 2, 1)["methods"]
+    assert [method["key"] for method in shown if method["checked"]] == list(FIRST)
 
 
 def test_queries_are_drawn_without_looking():
