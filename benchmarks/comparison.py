@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import campaign, parts, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
-from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
+from benchmarks.estimates import Estimate, SeedHits, estimated, in_percent, seed_of
 from benchmarks.grid import printed
 from benchmarks.metrics import Outcomes, Rule, hits
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
@@ -87,7 +87,7 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     compared = compare(pairs, hits_of, image_ids_Q)
     changes = {one: compared[one, other] for one, other in pairs if (one, other) in compared}
     by_rule = {
-        address: {rule: round(100 * float(np.mean([hits(one, k, rule).mean() for one in seeds.values()])), 6) for rule in RULES}
+        address: {rule: in_percent(np.mean([hits(one, k, rule).mean() for one in seeds.values()])) for rule in RULES}
         for address, seeds in outcomes.items()
         if address in hits_of and address[1] in WHOLE
     }

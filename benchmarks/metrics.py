@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
+from benchmarks.estimates import in_percent
 from benchmarks.spec import Column
 from benchmarks.statistics import intervals
 
@@ -150,7 +151,6 @@ def metrics_of(
     if applicable:
         hits_SQ = np.stack([hits(outcomes, column.k, rule) for column in applicable])
         for column, hits_Q, (low, high) in zip(applicable, hits_SQ, intervals(hits_SQ, outcomes.image_ids_Q, rng), strict=True):
-            # Six decimals: the order of a sum differs between machines, and stored numbers should not.
-            value, low, high = (round(100 * float(share), 6) for share in (hits_Q.mean(), low, high))
+            value, low, high = (in_percent(share) for share in (hits_Q.mean(), low, high))
             result[column.key] = {"value": value, "low": low, "high": high}
     return result

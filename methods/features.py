@@ -20,7 +20,7 @@ from avg.precision import device
 from avg.schedule import warm_cosine
 from baselines.clip import CLIP, contrastive_loss
 from baselines.default_encoder import save_default
-from methods.data import Dataset, Gallery
+from methods.data import Dataset, Gallery, rows_in
 from methods.encoder import EncoderSettings
 from methods.extraction import picture_shards, write_states
 from methods.heartbeat import beat
@@ -104,9 +104,7 @@ def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarra
         cached = features / f"{split}.npz"
         if cached.is_file() and (features / "data.txt").read_text() == Path(folder).name:
             stored = SplitArrays(features, split)
-            order = np.argsort(stored["image_ids_N"])
-            rows_N = order[np.searchsorted(stored["image_ids_N"], gallery.image_ids_N, sorter=order)]
-            return stored["images_ND"][rows_N]
+            return stored["images_ND"][rows_in(stored["image_ids_N"], gallery.image_ids_N)]
     return CLIP(encoder).picture_feats(gallery.pictures, len(gallery))
 
 
