@@ -20,7 +20,7 @@ from benchmarks import campaign, parts, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.estimates import Estimate, SeedHits, estimated, in_percent, seed_of
 from benchmarks.grid import printed
-from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
 from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically
@@ -73,18 +73,15 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     for row, name in list(outcomes):
         if name == BASE:
             outcomes |= {(row, other): outcomes[row, name] for other in TIES_ONLY}
-    clusters = [one.image_ids_Q for seeds in outcomes.values() for one in seeds.values()]
-    if any(not np.array_equal(clusters[0], one) for one in clusters):
-        raise ValueError(f"{dataset}: protocols were measured on different queries; run the older of them again")
+    clusters_Q = same_queries(dataset, ((f"{row} under {name}", one) for (row, name), seeds in outcomes.items() for one in seeds.values()))
 
     hits_of: dict[Address, SeedHits] = {
         (row, name): {seed: hits(one, k, protocol(name).ties) for seed, one in seeds.items() if k <= one.depth}
         for (row, name), seeds in outcomes.items()
     }
     hits_of = {address: seeds for address, seeds in hits_of.items() if seeds}
-    image_ids_Q = clusters[0] if clusters else np.empty(0)
     pairs = [((row, name), (row, BASE)) for row, name in hits_of if name != BASE]
-    compared = compare(pairs, hits_of, image_ids_Q)
+    compared = compare(pairs, hits_of, clusters_Q)
     changes = {one: compared[one, other] for one, other in pairs if (one, other) in compared}
     by_rule = {
         address: {rule: in_percent(np.mean([hits(one, k, rule).mean() for one in seeds.values()])) for rule in RULES}
@@ -94,7 +91,7 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     labels = {row.key: row.label for row in table.rows}
     notes = [protocol_line(of, labels) for name in MEASURED if (of := [s for s in summaries if s["protocol"] == name])]
     notes += trainings.notes([(f"{labels[summary['row']]} ({summary['protocol']})", summary) for summary in summaries], NAME)
-    return Side(dataset=dataset, rows=rows, values=estimated(hits_of, image_ids_Q), changes=changes, by_rule=by_rule, notes=notes)
+    return Side(dataset=dataset, rows=rows, values=estimated(hits_of, clusters_Q), changes=changes, by_rule=by_rule, notes=notes)
 
 
 def tables_of(side: Side, style: Style) -> list[TextTable]:

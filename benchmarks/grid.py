@@ -16,7 +16,7 @@ from benchmarks import facts, leakage, trainings
 from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.estimates import SeedHits, estimated, seed_of
-from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.protocol import protocol, protocol_line
 from benchmarks.rankings import outside
 from benchmarks.spec import Column, Row, Table
@@ -133,7 +133,7 @@ def _group(
     if len({summary["protocol"] for summary in everything}) > 1:
         raise ValueError(f"{table.name} on {dataset}: summaries of several protocols cannot stand in one table")
     outcomes = {row.key: {seed_of(s): Outcomes.unpack(s["outcomes"]) for s in of_row[row.key]} for row in rows if of_row[row.key]}
-    clusters_Q = same_queries(dataset, outcomes)
+    clusters_Q = same_queries(dataset, ((f"row {key}", one) for key, seeds in outcomes.items() for one in seeds.values()))
     cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(everything[0]["protocol"]).ties if everything else "expected")
 
     verdicts: list[Verdict] = []
@@ -162,16 +162,6 @@ def _group(
         facts=tuple(line for row in own for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset))),
         fact_notes=tuple(facts.notes(table, dataset, speed)),
     )
-
-
-def same_queries(dataset: str, outcomes: Mapping[str, Mapping[int, Outcomes]]) -> np.ndarray:
-    """Returns the image of each query, which must be the same for all rows: comparisons are paired."""
-    everything = [(key, one) for key, seeds in outcomes.items() for one in seeds.values()]
-    for key, one in everything:
-        first_key, first = everything[0]
-        if not np.array_equal(one.image_ids_Q, first.image_ids_Q):
-            raise ValueError(f"{dataset}: rows {first_key} and {key} were measured on different queries; run the older of them again")
-    return everything[0][1].image_ids_Q if everything else np.empty(0, np.int32)
 
 
 def _measure(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -74,6 +74,24 @@ class Outcomes:
             if len(arrays[name]) != packed["queries"]:
                 raise ValueError(f"stored outcomes are damaged: {name} holds {len(arrays[name])} of {packed['queries']} queries")
         return cls(**arrays, depth=packed["depth"])
+
+
+def same_queries(where: str, measured: Iterable[tuple[str, Outcomes]]) -> np.ndarray:
+    """Returns the image of each query (Q,), which must be the same for all that is compared: comparisons are paired.
+
+    Args:
+        where: what they were measured on, as an error names it.
+        measured: how each is called, and its outcomes.
+
+    Raises:
+        ValueError: naming two that differ.
+    """
+    everything = list(measured)
+    for name, one in everything:
+        first_name, first = everything[0]
+        if not np.array_equal(one.image_ids_Q, first.image_ids_Q):
+            raise ValueError(f"{where}: {first_name} and {name} were measured on different queries; run the older of them again")
+    return everything[0][1].image_ids_Q if everything else np.empty(0, np.int32)
 
 
 def outcomes(ranking: Ranking, target_ids_Q: np.ndarray, depth: int | None = None) -> Outcomes:

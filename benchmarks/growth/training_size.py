@@ -14,14 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from benchmarks import campaign, tables
+from benchmarks import campaign, tables, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
 from benchmarks.drawing import name_ends, save, set_style
 from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
-from benchmarks.metrics import Outcomes, hits
+from benchmarks.metrics import Outcomes, hits, same_queries
 from benchmarks.options import DEFAULT_DATASET, TINY_DATASET
 from benchmarks.protocol import CLEAN
 from benchmarks.render import LATEX, MARKDOWN, Style
@@ -42,6 +40,7 @@ class Curves:
     Args:
         sizes: {data set: training scenes}.
         points, gaps: R@1 and its difference from the encoder's, by row key and data set.
+        remarks: what must be said of them besides.
     """
 
     home: str
@@ -49,6 +48,7 @@ class Curves:
     rows: Sequence[Row]
     points: Mapping[Address, Estimate]
     gaps: Mapping[Address, Comparison]
+    remarks: Sequence[str]
 
 
 def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curves:
@@ -67,17 +67,17 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
         for dataset in sizes
         if (row.key, dataset) in outcomes
     }
-    clusters = [one.image_ids_Q for address in series for one in outcomes[address].values()]
-    if any(not np.array_equal(clusters[0], one) for one in clusters):
-        raise ValueError(f"{', '.join(sizes)} were measured on different queries; run the older of them again")
+    clusters_Q = same_queries(NAME, ((f"{row} on {name}", one) for row, name in series for one in outcomes[row, name].values()))
+    labels = {row.key: row.label for row in rows}
+    remarks = trainings.notes([(f"{labels[s['row']]} on {s['dataset']}", s) for s in summaries if (s["row"], s["dataset"]) in series], NAME)
     home = TINY_DATASET if TINY_DATASET in sizes else DEFAULT_DATASET
-    found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={}, gaps={})
+    found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={}, gaps={}, remarks=remarks)
     if not series:
         return found
     pairs = [((row, name), (CEILING, name)) for row, name in series if row != CEILING]
-    compared = compare(pairs, series, clusters[0])
+    compared = compare(pairs, series, clusters_Q)
     gaps = {one: compared[one, other] for one, other in pairs if (one, other) in compared}
-    return replace(found, points=estimated(series, clusters[0]), gaps=gaps)
+    return replace(found, points=estimated(series, clusters_Q), gaps=gaps)
 
 
 def committed(results: Path, sizes: Sequence[str]) -> Curves:
@@ -112,6 +112,7 @@ def notes_of(found: Curves) -> list[str]:
         f"Protocol clean; the test scenes and queries of {found.home} at every size, and each training split holds the smaller ones. The "
         "encoder is fitted on the same training scenes as what is built on it. 95 % intervals from a bootstrap over images; where ± is "
         f"given, the standard deviation over seeds. *: p < {ALPHA} (paired randomisation test over images, Holm over all of them).",
+        *found.remarks,
     ]
 
 

@@ -16,8 +16,7 @@ import numpy as np
 from benchmarks import campaign, trainings
 from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.estimates import SeedHits, mean_hits, seed_of
-from benchmarks.grid import same_queries
-from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.record import read_measured
 from benchmarks.spec import RECALL
@@ -95,7 +94,7 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
         rule=rules_of(protocol).ties,
         outcomes=outcomes,
         seconds={row: median(values) for row, values in seconds.items()},
-        clusters_Q=same_queries(dataset, outcomes),
+        clusters_Q=same_queries(dataset, ((f"row {row}", one) for row, seeds in outcomes.items() for one in seeds.values())),
         remarks=trainings.notes([(summary["row"], summary) for summary in summaries], "all"),
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.claims import ALPHA, Comparison, compare, printed_p
 from benchmarks.estimates import SeedHits, in_percent, mean_hits, seed_of
-from benchmarks.metrics import Outcomes, Rule, hits
+from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.record import read_summary
 from benchmarks.spec import RECALL
 from methods.nearest import nearest
@@ -116,18 +116,16 @@ def _same_queries(a: Side, b: Side, wanted: Sequence[tuple[str, str]]) -> np.nda
     """Returns the image of each query."""
     everything = [(of, summary) for row_a, row_b in wanted for of, row in ((a, row_a), (b, row_b)) for summary in of.rows[row]]
     first_side, first = everything[0]
-    first_Q = Outcomes.unpack(first["outcomes"]).image_ids_Q
     for of, summary in everything:
         for what in ("dataset", "split"):
             if summary[what] != first[what]:
                 told = f"{first_side.name} on {what} {first[what]}, {of.name} on {summary[what]}"
                 raise ValueError(f"measured on different queries, {told}: choose folders of one data set and split")
         keys = [each.get("stages", {}).get("data") for each in (first, summary)]
-        same = np.array_equal(Outcomes.unpack(summary["outcomes"]).image_ids_Q, first_Q)
-        if not same or (all(keys) and keys[0] != keys[1]):
+        if all(keys) and keys[0] != keys[1]:
             told = f"{first['row']} of {first_side.name} and {summary['row']} of {of.name}"
             raise ValueError(f"{told} were measured on different versions of {summary['dataset']}: run the older of them again")
-    return first_Q
+    return same_queries(first["dataset"], ((f"{s['row']} of {of.name}", Outcomes.unpack(s["outcomes"])) for of, s in everything))
 
 
 def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:

@@ -49,8 +49,16 @@ def test_a_row_of_one_size_is_no_curve():
 
 
 def test_other_queries_are_refused():
-    with pytest.raises(ValueError, match=r"openmoji-scenes-train2500, .* were measured on different queries"):
+    with pytest.raises(ValueError, match=f"avg on {SMALL} and clip on {SIZES[1]} were measured on different queries"):
         training_size.curves(SIZES, [*ALL, summary("clip", SIZES[1], 0.5, images=201)])
+
+
+def test_rows_of_two_trainings_are_remarked_on():
+    first, again = ({"stages": {"encoder": "key"}, "fitted": {"encoder": {"loss": loss}}} for loss in (1.0, 2.0))
+    found = training_size.curves(SIZES, [summary("avg", SMALL, 0.2) | first, summary("clip", SMALL, 0.5) | again, *ALL[1:3], ALL[4]])
+    (remark,) = found.remarks
+    assert f"AVG on {SMALL} | CLIP, AVG's own encoder on {SMALL}" in remark and "NOT ONE TRAINING" in training_size.markdown(found)
+    assert not training_size.curves(SIZES, ALL).remarks
 
 
 def test_tables_say_what_was_measured_and_what_was_not():
