@@ -163,8 +163,9 @@ def train_tokenizer(
     for epoch in tqdm(range(settings.epochs), desc="tokenizer", unit="epoch", leave=False):
         tokenizer.train()
         captions_N = torch.from_numpy(np.array([rng.choice(rows) for rows in by_image]))
-        used_CK = torch.zeros(tokenizer.quantizer.codebooks_CKD.shape[:2], dtype=torch.bool)
-        totals = np.zeros(4)
+        # both stay on the device, which is not waited for before the epoch's end
+        used_CK = torch.zeros(tokenizer.quantizer.codebooks_CKD.shape[:2], dtype=torch.bool, device=images.device)
+        totals = torch.zeros(4, dtype=torch.float64, device=images.device)
         for rows_B in torch.randperm(len(images), generator=generator).split(settings.batch):
             if settings.mlp == "batch-norm" and len(rows_B) == 1:
                 continue  # one row has no variance
@@ -174,15 +175,15 @@ def train_tokenizer(
             optimizer.step()
             schedule.step()
             for level, codes_B in enumerate(quantized.codes_NL.T):
-                used_CK[0 if settings.shared_codebook else level, codes_B.cpu()] = True
+                used_CK[0 if settings.shared_codebook else level, codes_B] = True
             terms = (losses.reconstruction, losses.commitment, losses.codebook, losses.alignment)
-            totals += np.array([float(term.detach()) for term in terms]) * len(rows_B) / len(images)
-        curve.append([round(float(total), 4) for total in totals])
+            totals += torch.stack([term.detach() for term in terms]).double() * len(rows_B) / len(images)
+        curve.append([round(total, 4) for total in totals.tolist()])
         # not in the last fifth: a row revived late would never be trained
         if settings.keep_alive == "revive" and epoch < 0.8 * settings.epochs:
             with torch.no_grad():
                 sample = tokenizer.prepare(images[torch.randint(len(images), (settings.batch,), generator=generator)])
-                tokenizer.quantizer.revive(tokenizer.eval().encoder(sample), ~used_CK, generator)
+                tokenizer.quantizer.revive(tokenizer.eval().encoder(sample), ~used_CK.cpu(), generator)
     tokenizer.eval().cpu()
     codes_NL = tokenizer.tokenize(images_ND)
     report = {

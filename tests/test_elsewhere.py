@@ -1,0 +1,129 @@
+"""Methods train and answer on a device that is not the CPU as they do on the CPU, and no tensor is made in the wrong place."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import avg.torchvision_schema
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import avg
+import baselines
+import methods
+from benchmarks import tables
+from benchmarks.datasets import data_stage
+from benchmarks.overrides import resolved
+from benchmarks.protocol import exposure_for
+from methods.beam import DeviceTrie
+from methods.contenders import Decoders, random_codes
+from methods.data import Dataset
+from methods.registry import create
+from methods.retriever import Ranking, SearchKnobs
+from methods.stage import run_in
+from methods.trie import Trie
+from tests import elsewhere
+
+# other rows have no code to themselves: avg-clip holds AVG and CLIP
+ROWS = (
+    ("table1", "irgen"), ("table1", "grace-semantic"), ("table1", "grace-structured"), ("table2", "avg-clip"), ("table2", "clip-blip"),
+    ("table6", "avg-llama"),
+)  # fmt: skip
+
+
+@pytest.fixture
+def there(monkeypatch):
+    with elsewhere.heavy_work(monkeypatch):
+        yield elsewhere.device()
+
+
+def test_what_lies_there_may_not_meet_what_lies_here(there):
+    x, y = torch.randn(3, 4, device=there), torch.randn(3, 4)
+    assert x.device == there and (x + 1).device == there and x.cpu().device.type == "cpu"
+    for wrong in (lambda: x + y, lambda: torch.cat([y, x]), lambda: nn.Linear(4, 2)(x), lambda: y[torch.tensor([0], device=there)]):
+        with pytest.raises(RuntimeError, match="expected all tensors on one device"):
+            wrong()
+    with pytest.raises(TypeError, match="to numpy"):
+        x.numpy()
+    assert (x * torch.tensor(2.0)).device == x[torch.tensor([0, 1])].device == there, "as on a GPU, numbers and indices may lie here"
+
+
+def test_numbers_and_gradients_are_those_of_the_cpu(there):
+    torch.manual_seed(0)
+    here, x = nn.Linear(4, 2), torch.randn(3, 4)
+    moved = nn.Linear(4, 2).to(there)
+    moved.load_state_dict(here.state_dict())
+    for layer, rows in ((here, x), (moved, x.to(there))):
+        layer(rows).square().sum().backward()
+        torch.optim.AdamW(layer.parameters(), lr=0.1).step()
+    assert moved.weight.grad.device == moved.weight.device == there
+    torch.testing.assert_close(moved.weight.grad.cpu(), here.weight.grad)
+    torch.testing.assert_close(moved.weight.detach().cpu(), here.weight.detach())
+
+
+def test_what_the_host_waits_for_is_counted(there):
+    x = torch.arange(4, device=there)
+    with elsewhere.waiting() as waited:
+        (x + x).topk(2)
+    assert not sum(waited.values())
+    with elsewhere.waiting() as waited:
+        int(x.max()), x.cpu(), x.tolist(), x[x > 1], x.nonzero()
+    assert sum(waited.values()) == 5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where both sides keep what several methods share."""
+    return tmp_path_factory.mktemp("stages")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("table", "key"), ROWS)
+def test_a_method_is_trained_and_answers_as_on_the_cpu(table, key, monkeypatch, folder):
+    import_everything()
+    on_cpu = answers(table, key, folder / "here")
+    with elsewhere.heavy_work(monkeypatch):
+        on_device = answers(table, key, folder / "there")
+    # attention adds up in another order there: images that are all but tied may change places
+    np.testing.assert_allclose(on_device.scores_QW, on_cpu.scores_QW, rtol=5e-3)
+    assert (on_device.ids_QW == on_cpu.ids_QW).mean() > 0.8
+
+
+def answers(table: str, key: str, folder: Path) -> Ranking:
+    """Returns what a row trained on 60 scenes answers."""
+    row, run = resolved(tables.table(table).row(key), tiny=True, given={}), run_in(folder)
+    data = data_stage("openmoji-scenes-tiny", train=60, val=20, test=24)
+    retriever = create(row.method, row.settings)
+    retriever.fit(data, exposure_for(row), run)
+    split = Dataset(run(data)).split("test")
+    retriever.build(split.gallery())
+    return retriever.search(retriever.encode(split.captions[:7]), 5, SearchKnobs(beam=40))
+
+
+def import_everything() -> None:
+    """What is imported later would be told of the CPU."""
+    for package in (avg, baselines, methods):
+        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            if not module.ispkg:
+                importlib.import_module(module.name)
+
+
+def test_a_beam_waits_for_nothing_before_the_known_rests(there):
+    """What is not waited for can be queued while the device still computes the step before."""
+    shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
+    contenders, waits = Decoders(shape), {}
+    assert contenders.plain.device == there
+    for images, steps in ((10, 1), (2000, 3)):
+        assert len(DeviceTrie(Trie.build(random_codes(images))).fan_out) == steps
+        runs = contenders.runs(beams=4, batch=2, images=images)
+        for name in ("encoder", "ours"):
+            with elsewhere.waiting() as waited:
+                runs[name]()
+            waits[name, images] = sum(waited.values())
+    assert waits["ours", 10] == waits["ours", 2000], "no more for two steps more"
+    assert waits["ours", 10] - waits["encoder", 10] == 4, "how long the rests are, of how many beams, before they are read and after"
