@@ -144,7 +144,7 @@ def measure(
     jobs = (jobs or workers.usual()) if todo else 1
     bar = Bar(todo, store.durations, jobs)
     store.progress, show = bar, show or bar.say
-    labels = {row.key: row.label for row in table.rows}
+    labels = {row.key: table.called(row) for row in table.rows}
     waiting = dict(enumerate(plans))
 
     def arrive(number: int) -> None:

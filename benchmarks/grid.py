@@ -224,7 +224,7 @@ def _notes(
     paper = paper_dataset(dataset)
     if paper in table.reported:
         notes.append(_paper_note(table, dataset, known))
-    notes += [f"{row.label} failed: see {failures[dataset, row.key]}" for row in rows if (dataset, row.key) in failures]
+    notes += [f"{table.called(row)} failed: see {failures[dataset, row.key]}" for row in rows if (dataset, row.key) in failures]
     return notes
 
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks.claims import Comparison, Verdict, printed_p
 from benchmarks.facts import FactLine
-from benchmarks.grid import Cell, Grid, Group, Line, printed
-from benchmarks.spec import Row
+from benchmarks.grid import Cell, Grid, Line, printed
+from benchmarks.spec import Row, Table
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -102,7 +102,7 @@ def markdown(grid: Grid) -> str:
     for group in grid.groups:
         parts += [MARKDOWN.escape(note) for note in (*group.notes, *group.fact_notes)]
         if group.verdicts:
-            claims = [_verdict(group, verdict, MARKDOWN) for verdict in group.verdicts]
+            claims = [_verdict(grid.table, verdict, MARKDOWN) for verdict in group.verdicts]
             align = ["left", "left", "left", "right", "right", "left"]
             parts.append(tabulate(claims, VERDICT_HEADERS, tablefmt="pipe", colalign=align, disable_numparse=True))
     parts += [MARKDOWN.escape(note) for note in grid.notes]
@@ -140,7 +140,7 @@ def latex(grid: Grid) -> str:
             claims.append(r"\midrule")
             if len(grid.groups) > 1:
                 claims += [rf"\multicolumn{{6}}{{l}}{{{LATEX.strong(group.dataset)}}} \\", r"\midrule"]
-            claims += [latex_row(_verdict(group, verdict, LATEX)) for verdict in group.verdicts]
+            claims += [latex_row(_verdict(grid.table, verdict, LATEX)) for verdict in group.verdicts]
         caption = rf"\caption{{Claims of the paper on {title(grid.table.name)}, tested.}}\label{{tab:{name}-claims}}"
         text += "\n" + latex_float(caption, "lllrrl", VERDICT_HEADERS, claims, [])
     return text
@@ -194,7 +194,7 @@ def laid_out(grid: Grid, style: Style) -> dict[str, Any]:
                 "dataset": group.dataset,
                 "notes": (*group.notes, *group.fact_notes),
                 "facts": [_fact_line(line, grid, style) for line in group.facts],
-                "verdicts": [_verdict(group, verdict, style) for verdict in group.verdicts],
+                "verdicts": [_verdict(grid.table, verdict, style) for verdict in group.verdicts],
                 "lines": [line(of) for of in group.lines],
             }
             for group in grid.groups
@@ -208,7 +208,8 @@ def title(name: str) -> str:
 
 def _headers(grid: Grid) -> list[str]:
     """A column of the paper's beside each of ours, named in full so that it stands on its own when read aloud or copied."""
-    return ["Method", *[text for column in grid.table.columns for text in (column.label, f"paper {column.label}")], "Sees test images"]
+    recall = [text for column in grid.table.columns for text in (column.label, f"paper {column.label}")]
+    return [grid.table.rows_by, *recall, "Sees test images"]
 
 
 def _line(line: Line, style: Style) -> list[str]:
@@ -221,7 +222,7 @@ def _line(line: Line, style: Style) -> list[str]:
 def _fact_headers(grid: Grid) -> list[str]:
     """A column of the paper's beside each fact of which it says something."""
     told = [(fact.label, f"paper {fact.label}")[: 1 + _paper(grid, place)] for place, fact in enumerate(grid.table.facts)]
-    return ["Method", *[text for texts in told for text in texts]]
+    return [grid.table.rows_by, *[text for texts in told for text in texts]]
 
 
 def _fact_line(line: FactLine, grid: Grid, style: Style) -> list[str]:
@@ -258,15 +259,15 @@ def _reported(value: float) -> str:
     return f"{value:.1f}" if value >= 1 else f"{value:.2f}"
 
 
-def _verdict(group: Group, verdict: Verdict, style: Style) -> list[str]:
-    label = {line.row.key: line.row.label for line in group.lines}
+def _verdict(table: Table, verdict: Verdict, style: Style) -> list[str]:
     claim = [style.escape(verdict.claim.text), style.escape(verdict.claim.source)]
     if verdict.weakest is None:
         return [*claim, "-", "-", "-", verdict.word]
     least: Comparison = verdict.weakest
     interval = style.escape(f"[{least.low:+.1f},{style.tie}{least.high:+.1f}]")
     difference = style.stacked(style.escape(f"{verdict.claim.column} {least.difference:+.1f}"), interval)
-    return [*claim, style.escape(label[least.worse]), difference, style.escape(printed_p(least.p)), style.strong(verdict.word)]
+    rival = style.escape(table.called(table.row(least.worse)))
+    return [*claim, rival, difference, style.escape(printed_p(least.p)), style.strong(verdict.word)]
 
 
 def latex_row(cells: Sequence[str]) -> str:

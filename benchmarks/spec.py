@@ -77,6 +77,7 @@ class Table:
         reported: the paper's numbers, {paper's data set: {row key: one value per column, None where the paper prints none}}.
         facts: columns besides, which only some tables have.
         reported_facts: the paper's, {paper's data set: {row key: {fact key: value}}}.
+        rows_by: what tells its rows apart, the head of the first column.
         reported_of: the data sets on which those numbers were measured, and so can be measured again; on others they are context.
     """
 
@@ -85,6 +86,7 @@ class Table:
     columns: Sequence[Column]
     rows: Sequence[Row]
     reported: Mapping[str, Mapping[str, Sequence[float | None]]]
+    rows_by: str = "Method"
     reported_of: Sequence[str] = tuple(PAPERS)
     claims: Sequence[Claim] = ()
     facts: Sequence[Fact] = ()
@@ -92,6 +94,10 @@ class Table:
 
     def reports(self, dataset: str) -> bool:
         return dataset.removesuffix(FIVE) in self.reported_of
+
+    def called(self, row: Row) -> str:
+        """Returns what a row is called away from the column that it stands in: there a bare number says nothing."""
+        return f"{self.rows_by.lower()} {row.label}" if row.label[0].isdigit() else row.label
 
     def row(self, key: str) -> Row:
         return next(row for row in self.rows if row.key == key)

@@ -92,8 +92,9 @@ def labels() -> dict[str, str]:
     """Returns what each row is called outside its table: rows of other tables than the first are named with theirs."""
     found: dict[str, str] = {}
     for number, name in enumerate(tables.TABLES):
-        for row in tables.table(name).rows:
-            found.setdefault(row.key, f"{title(name)}: {row.label}" if number else row.label)
+        table = tables.table(name)
+        for row in table.rows:
+            found.setdefault(row.key, f"{title(name)}: {table.called(row)}" if number else row.label)
     return found
 
 

@@ -21,6 +21,7 @@ def _codebook(rows: int) -> Row:
 TABLE4 = Table(
     name="table4",
     caption="AVG by codebook size, four vokens an image, beam 10.",
+    rows_by="Codebook size",
     columns=RECALL,
     rows=(_codebook(256), _codebook(512), replace(BEAM_10, label="1,024"), _codebook(2048)),
     reported={

@@ -21,6 +21,7 @@ def _length(vokens: int) -> Row:
 TABLE5 = Table(
     name="table5",
     caption="AVG by voken length, a codebook of 1,024 rows, beam 10.",
+    rows_by="Voken length",
     columns=RECALL,
     rows=(_length(2), replace(BEAM_10, label="4"), _length(6), _length(8), _length(10)),
     reported={

@@ -42,6 +42,7 @@ def _decoder(key: str, name: str, width: int, layers: int) -> Row:
 TABLE6 = Table(
     name="table6",
     caption="AVG by its autoregressive model, beam 10.",
+    rows_by="Autoregressive model",
     columns=RECALL,
     rows=(
         _row("t5-base", "T5-base", {"backbone": "google-t5/t5-base"}, unless=MADE),

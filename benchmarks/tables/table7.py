@@ -15,6 +15,7 @@ def _beam(beam: int) -> Row:
 TABLE7 = Table(
     name="table7",
     caption="AVG by beam size. A beam smaller than K has no R@K. Exact search finds what an endless beam would.",
+    rows_by="Beam size",
     columns=RECALL,
     rows=(
         _beam(1),

@@ -11,6 +11,7 @@ from benchmarks.claims import compare, printed_p, verdict
 from benchmarks.grid import build_grid
 from benchmarks.overrides import resolved
 from benchmarks.protocol import PROTOCOLS, exposure_for, protocol
+from benchmarks.report.answers import labels
 from benchmarks.spec import Claim
 from benchmarks.tables import TABLES, table
 from tests.benchmarks.made_evidence import summary
@@ -32,6 +33,15 @@ def test_a_table_is_whole(name):
         assert {claim.better, *claim.worse} <= {row.key for row in this.rows if row.kind == "compared"}
         assert claim.column in columns
     assert len({claim.key for claim in this.claims}) == len(this.claims)
+
+
+def test_what_a_row_is_called_stands_on_its_own():
+    """Where rows of several tables meet, as in the report's list of methods."""
+    known = labels()
+    assert [known[key] for key in ("avg-beam30", "avg-codebook256", "avg-length6", "avg-exact", "blip", "irgen")] == [
+        "Table 7: beam size 30", "Table 4: codebook size 256", "Table 5: voken length 6", "Table 7: Exact search", "Table 2: BLIP", "IRGen",
+    ]  # fmt: skip
+    assert not [name for name in known.values() if name.rpartition(": ")[2].replace(",", "").isdigit()]
 
 
 def test_table1_reports_what_the_paper_prints():
