@@ -52,13 +52,15 @@ class Curves:
 
 
 def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curves:
-    """Returns R@1 of every row that was measured on two of these data sets at least.
+    """Returns R@1 of every row that was measured on two of these data sets at least, and learns from their training scenes.
 
     Raises:
         ValueError: if two of them were measured on different queries.
     """
     outcomes: dict[Address, dict[int, Outcomes]] = {}
     for summary in summaries:
+        if not summary.get("fitted"):
+            continue
         outcomes.setdefault((summary["row"], summary["dataset"]), {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
     rows = [row for row in tables.table("table1").rows if sum((row.key, dataset) in outcomes for dataset in sizes) > 1]
     series: dict[Address, SeedHits] = {
@@ -68,8 +70,12 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
         if (row.key, dataset) in outcomes
     }
     clusters_Q = same_queries(NAME, ((f"{row} on {name}", one) for row, name in series for one in outcomes[row, name].values()))
-    labels = {row.key: row.label for row in rows}
-    remarks = trainings.notes([(f"{labels[s['row']]} on {s['dataset']}", s) for s in summaries if (s["row"], s["dataset"]) in series], NAME)
+    labels, shown = {row.key: row.label for row in rows}, [s for s in summaries if (s["row"], s["dataset"]) in series]
+    remarks = trainings.notes([(f"{labels[s['row']]} on {s['dataset']}", s) for s in shown], NAME)
+    formats = {name: {s["precision"] for s in shown if s["dataset"] == name and "precision" in s} for name in sizes}
+    if len(set().union(*formats.values())) > 1:
+        told = [f"{DATASETS[name]['train']:,} scenes: {' and '.join(sorted(found))}" for name, found in formats.items() if found]
+        remarks.append(f"Not in one number format, since not on one machine ({'; '.join(told)}).")
     home = TINY_DATASET if TINY_DATASET in sizes else DEFAULT_DATASET
     found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={}, gaps={}, remarks=remarks)
     if not series:

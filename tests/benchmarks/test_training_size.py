@@ -18,12 +18,14 @@ SIZES = ("openmoji-scenes-train2500", "openmoji-scenes-train5000", "openmoji-sce
 
 
 def summary(row: str, dataset: str, share: float, seed: int = 0, images: int = IMAGES):
-    """The first `share` of the images are found first."""
+    """The first `share` of the images are found first. A random ranking alone is fitted to nothing."""
     image = np.repeat(np.arange(images, dtype=np.int32), PER)
     before = np.where(image < round(share * images), 0, 50).astype(np.int32)
     zero = np.zeros_like(before)
     outcomes = Outcomes(before, zero + 1, (before > 0).astype(np.int32) * 9, zero, image, 10)
-    return {"row": row, "dataset": dataset, "seed": seed, "outcomes": outcomes.pack()}
+    fitted = {} if row == "random" else {"encoder": {"loss": 1.0}}
+    stages = dict.fromkeys(fitted, f"encoder of {dataset}")
+    return {"row": row, "dataset": dataset, "seed": seed, "outcomes": outcomes.pack(), "fitted": fitted, "stages": stages}
 
 
 ALL = (
@@ -43,8 +45,8 @@ def test_what_the_encoder_is_ahead_by_is_paired_at_each_size():
     assert gap.high < -5 and gap.low > -25, "narrower than unpaired: most of the images agree"
 
 
-def test_a_row_of_one_size_is_no_curve():
-    assert [row.key for row in training_size.curves(SIZES, ALL).rows] == ["avg", "clip", "random"]
+def test_a_row_of_one_size_is_no_curve_and_one_that_learns_nothing_is_none_either():
+    assert [row.key for row in training_size.curves(SIZES, ALL).rows] == ["avg", "clip"]
     assert training_size.curves(SIZES, ()).points == {}
 
 
@@ -54,11 +56,17 @@ def test_other_queries_are_refused():
 
 
 def test_rows_of_two_trainings_are_remarked_on():
-    first, again = ({"stages": {"encoder": "key"}, "fitted": {"encoder": {"loss": loss}}} for loss in (1.0, 2.0))
-    found = training_size.curves(SIZES, [summary("avg", SMALL, 0.2) | first, summary("clip", SMALL, 0.5) | again, *ALL[1:3], ALL[4]])
+    again = {"fitted": {"encoder": {"loss": 2.0}}}
+    found = training_size.curves(SIZES, [summary("avg", SMALL, 0.2), summary("clip", SMALL, 0.5) | again, *ALL[1:3], ALL[4]])
     (remark,) = found.remarks
     assert f"AVG on {SMALL} | CLIP, AVG's own encoder on {SMALL}" in remark and "NOT ONE TRAINING" in training_size.markdown(found)
     assert not training_size.curves(SIZES, ALL).remarks
+
+
+def test_sizes_of_two_number_formats_are_remarked_on():
+    rows = [{**each, "precision": "float32" if each["dataset"] == LARGE else "bfloat16"} for each in ALL]
+    (remark,) = training_size.curves(SIZES, rows).remarks
+    assert "(2,500 scenes: bfloat16; 10,000 scenes: float32)" in remark
 
 
 def test_tables_say_what_was_measured_and_what_was_not():
