@@ -6,7 +6,6 @@ it says nothing. Torch's Python backends, which it is made of, are experimental:
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -114,12 +113,17 @@ def waiting() -> Iterator[Counter[str]]:
     counted.update(Elsewhere.waited - before)
 
 
-@contextmanager
-def heavy_work(monkeypatch: Any) -> Iterator[None]:
-    """Has heavy work done there: what asks `avg.precision.device` is told so, and accelerate too."""
+def settle() -> None:
+    """Has all heavy work of this process done there, for good: what asks `avg.precision.device` is told so, and accelerate too.
+
+    In a process of its own, since torch takes a device that it has come to know for every library's accelerator.
+    """
+    import avg.precision
+
+    avg.precision.device = device  # before those who ask are imported
+
     from accelerate.state import AcceleratorState, PartialState
 
-    import avg.precision
     from methods import processes
 
     made = processes.accelerator
@@ -130,18 +134,10 @@ def heavy_work(monkeypatch: Any) -> Iterator[None]:
         PartialState._shared_state["device"] = AcceleratorState._shared_state["device"] = device()
         return handle
 
-    for function, instead in ((avg.precision.device, device), (made, accelerator)):
-        for module in list(sys.modules.values()):
-            if vars(module).get(function.__name__) is function:
-                monkeypatch.setattr(module, function.__name__, instead)
+    processes.accelerator = accelerator
     # torch.tensor(numbers, device=there) makes them on the CPU first, so that the mode sees them moved
     torch._C._set_only_lift_cpu_tensors(True)
-    try:
-        with Elsewhere():
-            yield
-    finally:
-        torch._C._set_only_lift_cpu_tensors(False)
-        AcceleratorState._reset_state(reset_partial_state=True)
+    Elsewhere().__enter__()
 
 
 def _computed(func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-
-import avg.torchvision_schema
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-import avg
-import baselines
-import methods
 from benchmarks import tables
 from benchmarks.datasets import data_stage
 from benchmarks.overrides import resolved
 from benchmarks.protocol import exposure_for
-from methods.beam import DeviceTrie
-from methods.contenders import Decoders, random_codes
 from methods.data import Dataset
 from methods.registry import create
 from methods.retriever import Ranking, SearchKnobs
 from methods.stage import run_in
-from methods.trie import Trie
 from tests import elsewhere
 
 # other rows have no code to themselves: avg-clip holds AVG and CLIP
@@ -36,38 +28,51 @@ ROWS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def there(monkeypatch):
-    with elsewhere.heavy_work(monkeypatch):
-        yield elsewhere.device()
+@pytest.fixture(scope="module")
+def there():
+    """Runs a function of this file in a process whose heavy work is done elsewhere."""
+    with ProcessPoolExecutor(1, get_context("spawn"), elsewhere.settle) as process:
+        yield lambda function, *args: process.submit(function, *args).result()
 
 
 def test_what_lies_there_may_not_meet_what_lies_here(there):
-    x, y = torch.randn(3, 4, device=there), torch.randn(3, 4)
-    assert x.device == there and (x + 1).device == there and x.cpu().device.type == "cpu"
-    for wrong in (lambda: x + y, lambda: torch.cat([y, x]), lambda: nn.Linear(4, 2)(x), lambda: y[torch.tensor([0], device=there)]):
+    there(meeting)
+
+
+def meeting() -> None:
+    device = elsewhere.device()
+    x, y = torch.randn(3, 4, device=device), torch.randn(3, 4)
+    assert x.device == device and (x + 1).device == device and x.cpu().device.type == "cpu"
+    for wrong in (lambda: x + y, lambda: torch.cat([y, x]), lambda: nn.Linear(4, 2)(x), lambda: y[torch.tensor([0], device=device)]):
         with pytest.raises(RuntimeError, match="expected all tensors on one device"):
             wrong()
     with pytest.raises(TypeError, match="to numpy"):
         x.numpy()
-    assert (x * torch.tensor(2.0)).device == x[torch.tensor([0, 1])].device == there, "as on a GPU, numbers and indices may lie here"
+    assert (x * torch.tensor(2.0)).device == x[torch.tensor([0, 1])].device == device, "as on a GPU, numbers and indices may lie here"
 
 
 def test_numbers_and_gradients_are_those_of_the_cpu(there):
-    torch.manual_seed(0)
-    here, x = nn.Linear(4, 2), torch.randn(3, 4)
-    moved = nn.Linear(4, 2).to(there)
+    there(learning)
+
+
+def learning() -> None:
+    device = elsewhere.device()
+    here, moved, x = nn.Linear(4, 2), nn.Linear(4, 2).to(device), torch.randn(3, 4)
     moved.load_state_dict(here.state_dict())
-    for layer, rows in ((here, x), (moved, x.to(there))):
+    for layer, rows in ((here, x), (moved, x.to(device))):
         layer(rows).square().sum().backward()
         torch.optim.AdamW(layer.parameters(), lr=0.1).step()
-    assert moved.weight.grad.device == moved.weight.device == there
+    assert moved.weight.grad.device == moved.weight.device == device
     torch.testing.assert_close(moved.weight.grad.cpu(), here.weight.grad)
     torch.testing.assert_close(moved.weight.detach().cpu(), here.weight.detach())
 
 
 def test_what_the_host_waits_for_is_counted(there):
-    x = torch.arange(4, device=there)
+    there(waiting)
+
+
+def waiting() -> None:
+    x = torch.arange(4, device=elsewhere.device())
     with elsewhere.waiting() as waited:
         (x + x).topk(2)
     assert not sum(waited.values())
@@ -84,11 +89,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("table", "key"), ROWS)
-def test_a_method_is_trained_and_answers_as_on_the_cpu(table, key, monkeypatch, folder):
-    import_everything()
-    on_cpu = answers(table, key, folder / "here")
-    with elsewhere.heavy_work(monkeypatch):
-        on_device = answers(table, key, folder / "there")
+def test_a_method_is_trained_and_answers_as_on_the_cpu(table, key, there, folder):
+    on_cpu, on_device = answers(table, key, folder / "here"), there(answers_there, table, key, folder / "there")
     # attention adds up in another order there: images that are all but tied may change places
     np.testing.assert_allclose(on_device.scores_QW, on_cpu.scores_QW, rtol=5e-3)
     assert (on_device.ids_QW == on_cpu.ids_QW).mean() > 0.8
@@ -105,19 +107,26 @@ def answers(table: str, key: str, folder: Path) -> Ranking:
     return retriever.search(retriever.encode(split.captions[:7]), 5, SearchKnobs(beam=40))
 
 
-def import_everything() -> None:
-    """What is imported later would be told of the CPU."""
-    for package in (avg, baselines, methods):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            if not module.ispkg:
-                importlib.import_module(module.name)
+def answers_there(table: str, key: str, folder: Path) -> Ranking:
+    with elsewhere.waiting() as waited:
+        found = answers(table, key, folder)
+    assert waited["to the CPU"], "the work was done here"
+    return found
 
 
 def test_a_beam_waits_for_nothing_before_the_known_rests(there):
+    there(searching)
+
+
+def searching() -> None:
     """What is not waited for can be queued while the device still computes the step before."""
+    from methods.beam import DeviceTrie
+    from methods.contenders import Decoders, random_codes
+    from methods.trie import Trie
+
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
     contenders, waits = Decoders(shape), {}
-    assert contenders.plain.device == there
+    assert contenders.plain.device == elsewhere.device()
     for images, steps in ((10, 1), (2000, 3)):
         assert len(DeviceTrie(Trie.build(random_codes(images))).fan_out) == steps
         runs = contenders.runs(beams=4, batch=2, images=images)
