@@ -29,7 +29,10 @@ class Reader(Protocol):
 
 
 class DeviceTrie:
-    """A prefix index as tensors, on the device where the beams are; on the CPU they share the index's memory."""
+    """A prefix index as tensors, on the device where the beams are; on the CPU they share the index's memory.
+
+    `even` says that all identifiers have the full length L, as codes have: then the device need not be asked how long a rest is.
+    """
 
     def __init__(self, trie: Trie, device: torch.device | None = None):
         arrays = (trie.first_S, trie.count_S, trie.token_E, trie.child_E, trie.identifiers_NL)
@@ -39,6 +42,7 @@ class DeviceTrie:
         self.first_S, self.count_S, self.token_E, self.child_E, self.identifiers_NL = tensors
         self.lengths_N = (self.identifiers_NL != PAD).sum(1, dtype=torch.int16)
         self.fan_out, self.length = tuple(trie.fan_out), trie.identifiers_NL.shape[1]
+        self.even = bool((trie.identifiers_NL[:, -1] != PAD).all())
 
     def whole(self, nodes_QMC: Tensor, depth: Tensor) -> Tensor:
         """Says which places in the index are an identifier with no token left after so many."""
@@ -72,7 +76,8 @@ def beam_search(read: Reader, trie: DeviceTrie, beams: int) -> tuple[Tensor, Ten
     Where the index holds fewer than M identifiers, or the beam died out, rows are -1 and scores -inf. With as many beams as identifiers
     the result is exact. What log-probabilities are normalised over is the reader's: identifier tokens, not the children.
 
-    Shapes depend on the index and on M alone, and nothing is asked of the device before the last step.
+    Shapes depend on the index and on M alone, and nothing is asked of the device, but how much is left of identifiers that differ in
+    length once a beam's identifier is known.
     """
     queries, device = read.queries, read.device
     nodes_QM = torch.zeros(queries, 1, dtype=torch.long, device=device)
@@ -107,13 +112,16 @@ def _rest(read: Reader, trie: DeviceTrie, rows_QM: Tensor, tokens_QM: Tensor, pa
     scores_QM = torch.zeros(rows_QM.shape, device=rows_QM.device)
     at_QM = torch.arange(rows_QM.shape[1], device=rows_QM.device).expand(len(rows_QM), -1)
     while True:
-        left_QM = (trie.lengths_N[rows_QM.clamp(min=0)] - depth).masked_fill(rows_QM == PAD, 0).clamp(min=0)
-        beams, new = int((left_QM > 0).sum(1).max()), min(int(left_QM.max()), AT_ONCE)
+        if trie.even:
+            new = min(trie.length - depth, AT_ONCE)
+        else:
+            left_QM = (trie.lengths_N[rows_QM.clamp(min=0)] - depth).masked_fill(rows_QM == PAD, 0).clamp(min=0)
+            beams, new = int((left_QM > 0).sum(1).max()), min(int(left_QM.max()), AT_ONCE)
+            kept_QM = left_QM.argsort(1, descending=True)[:, :beams]
+            at_QM, rows_QM, tokens_QM = (each.gather(1, kept_QM) for each in (at_QM, rows_QM, tokens_QM))
+            past_QMt = past_QMt.gather(1, kept_QM[..., None].expand(-1, -1, past_QMt.shape[2]))
         if not new:
             return scores_QM
-        kept_QM = left_QM.argsort(1, descending=True)[:, :beams]
-        at_QM, rows_QM, tokens_QM = (each.gather(1, kept_QM) for each in (at_QM, rows_QM, tokens_QM))
-        past_QMt = past_QMt.gather(1, kept_QM[..., None].expand(-1, -1, past_QMt.shape[2]))
         rest_QMn = trie.identifiers_NL[rows_QM.clamp(min=0), depth : depth + new].long()
         found = read(torch.cat([tokens_QM[..., None], rest_QMn[..., :-1]], 2), past_QMt)
         logs_QM = found.logs(rest_QMn[..., None]).sum((2, 3)).masked_fill(rows_QM == PAD, 0.0)

@@ -113,9 +113,8 @@ class AnyCode:
     """An index in which every code is, so that decoding is not constrained."""
 
     def __init__(self, device: torch.device):
-        self.fan_out, self.length = (VOKENS,) * LENGTH, LENGTH
+        self.fan_out, self.length, self.even = (VOKENS,) * LENGTH, LENGTH, True
         self.tokens_V = torch.arange(VOKENS, device=device)
-        self.lengths_N = torch.full((1,), LENGTH, device=device)
         self.identifiers_NL = torch.zeros(1, LENGTH, dtype=torch.long, device=device)
 
     def edges(self, nodes_QM: Tensor, depth: int, width: int) -> tuple[Tensor, Tensor, Tensor]:

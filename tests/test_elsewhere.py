@@ -114,12 +114,12 @@ def answers_there(table: str, key: str, folder: Path) -> Ranking:
     return found
 
 
-def test_a_beam_waits_for_nothing_before_the_known_rests(there):
+def test_a_beam_over_codes_waits_for_nothing(there):
     there(searching)
 
 
 def searching() -> None:
-    """What is not waited for can be queued while the device still computes the step before."""
+    """So the host can queue all steps of a search while the device still computes the first."""
     from methods.beam import DeviceTrie
     from methods.contenders import Decoders, random_codes
     from methods.trie import Trie
@@ -134,5 +134,4 @@ def searching() -> None:
             with elsewhere.waiting() as waited:
                 runs[name]()
             waits[name, images] = sum(waited.values())
-    assert waits["ours", 10] == waits["ours", 2000], "no more for two steps more"
-    assert waits["ours", 10] - waits["encoder", 10] == 4, "how long the rests are, of how many beams, before they are read and after"
+    assert all(waits["ours", images] == waits["encoder", images] for images in (10, 2000))
