@@ -28,7 +28,7 @@ def device() -> torch.device:
     """Returns the device of heavy work: the first CUDA device, else the CPU."""
     import torch
 
-    # of several processes each has a current device of its own, which accelerate sets
+    # of several processes each has a current device of its own (`methods.processes.take_gpu`)
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
@@ -42,7 +42,7 @@ def fast_dtype(where: str | torch.device | None = None) -> torch.dtype:
     if format_ := asked():
         return getattr(torch, format_)
     if torch.device(where or device()).type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     return torch.bfloat16 if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
 
 

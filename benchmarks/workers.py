@@ -5,6 +5,7 @@ Two trainings of one thread are done sooner than two of two threads one after th
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -183,6 +184,10 @@ def _made(root: Path, stage: Stage, threads: int, watched: Path | None) -> Made:
                 batch_job.run(store, stage, watched, str(os.getppid()))
     except StageFailed as failed:
         return 0.0, failed.cause, str(failed.path), failed.of_data
+    finally:
+        if "torch" in sys.modules:  # a training that shares all GPUs may be next
+            gc.collect()
+            sys.modules["torch"].cuda.empty_cache()
     return store.report(stage)["seconds"], "", "", False
 
 

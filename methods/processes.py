@@ -185,7 +185,14 @@ def _handed_over(job: Path) -> Iterator[Path]:
     try:
         yield job
     finally:
-        (job / OVER).touch()
+        dismiss()
+
+
+def dismiss() -> None:
+    """Tells the other tasks of a job that there is no more work."""
+    job = Path(os.environ[TASKS_FOLDER])
+    job.mkdir(parents=True, exist_ok=True)
+    (job / OVER).touch()
 
 
 def follow() -> None:
@@ -213,9 +220,16 @@ def _die_with(parent: int) -> None:
             os._exit(1)  # it died before we asked
 
 
+def take_gpu() -> None:
+    """Gives this process of several the GPU that accelerate will give it: a model is loaded before, and not by all to the first."""
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) % torch.cuda.device_count())
+
+
 def main(job: Path) -> None:
     """Runs the stage's function of a job in this process, one of P."""
     _die_with(os.getppid())
+    take_gpu()
     rank = os.environ["RANK"]
     stage = json.loads((job / STAGE).read_text())
     module, _, name = stage["function"].partition(":")

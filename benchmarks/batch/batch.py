@@ -35,8 +35,10 @@ from methods.stage import Stage
 
 FOLDER, RECORD, REQUESTS = "batches", "batch.json", "requests.pkl"
 KINDS = ("cpu", "gpu", "gpus")
-WITHOUT_GPU = frozenset({"data", "model", "blip", "codes", "index"})
-"""Stages that a GPU would not speed up."""
+WITHOUT_GPU = frozenset({"data", "model", "codes"})
+"""Stages that a GPU would not speed up. An index is none: it is made by a method with its models loaded, and BLIP's reads the pictures."""
+COPIED = "methods.blip:prepare"
+"""What fetches a published BLIP, of the name of the stage that trains one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +56,7 @@ def kind_of(stage: Stage) -> str:
     """Returns a stage's cost class: `cpu`, `gpu`, or `gpus` for a training that several share."""
     if stage.how.get("processes", 1) != 1:
         return "gpus"
-    return "cpu" if stage.name in WITHOUT_GPU else "gpu"
+    return "cpu" if stage.name in WITHOUT_GPU or stage.function == COPIED else "gpu"
 
 
 @dataclass(frozen=True)

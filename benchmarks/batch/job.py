@@ -117,8 +117,15 @@ class StageJob:
     def __call__(self) -> str:
         from submitit import JobEnvironment
 
-        os.environ.update(self._tasks())
-        return str(run(Store(self.store), self.stage, self.jobs, JobEnvironment().job_id))
+        tasks = self._tasks()
+        os.environ.update(tasks)
+        try:
+            return str(run(Store(self.store), self.stage, self.jobs, JobEnvironment().job_id))
+        finally:
+            if tasks:  # the others wait for work, of which there was none where the stage is done already
+                from methods.processes import dismiss
+
+                dismiss()
 
     def follow(self) -> None:
         """Does what the tasks of a job besides the first do: their share of a training."""

@@ -29,6 +29,13 @@ def test_where_nothing_is_asked_for_the_processor_decides(monkeypatch):
     assert fast_dtype("cpu") == (torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32)
 
 
+@pytest.mark.parametrize("in_hardware", [True, False])
+def test_a_gpu_that_emulates_bfloat16_computes_in_float32(monkeypatch, in_hardware):
+    monkeypatch.delenv(VARIABLE)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or in_hardware)
+    assert fast_dtype("cuda:0") == (torch.bfloat16 if in_hardware else torch.float32)
+
+
 def test_an_unknown_format_is_named_with_the_known_ones(monkeypatch):
     monkeypatch.setenv(VARIABLE, "float16")
     with pytest.raises(ValueError, match=r"VOKENBENCH_PRECISION=float16: .* fast, float32 or bfloat16"):

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from methods.pictures import PictureError
-from methods.processes import launch
+from methods.processes import launch, take_gpu
 from methods.reads import recording
 from tests.methods.made_up import SETTINGS, stage_inputs, t5, training
 
@@ -25,6 +26,17 @@ SHORT = SETTINGS.model_copy(update={"epochs": 1, "batch": 20, "discriminative_st
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
     return stage_inputs(tmp_path_factory.mktemp("inputs"))
+
+
+def test_each_process_loads_its_model_on_a_gpu_of_its_own(monkeypatch):
+    taken: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    for rank in ("0", "3", "4"):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        take_gpu()
+    assert taken == [0, 3, 0], "as accelerate counts them"
 
 
 @pytest.mark.slow

@@ -6,14 +6,18 @@ import errno
 import fcntl
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from benchmarks.batch import batch, submission
 from benchmarks.batch.batch import grouped, kind_of
+from benchmarks.batch.job import StageJob
 from benchmarks.seal import UserError
 from benchmarks.stages import Store
+from methods.processes import TASKS_FOLDER
+from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile
 from tests.slurm.made import command, request, stage
@@ -24,9 +28,9 @@ GOLDEN = Path(__file__).parent / "golden"
 def test_stages_are_grouped_by_class_and_depth_and_cut_to_the_largest_array():
     data = stage("data")
     parts = [stage(f"part{number}", data, number=number) for number in range(5)]
-    index = stage("index", data)
-    shared = stage("last", parts[0], index, how={"processes": 0})
-    groups = grouped([data, *parts, index, shared], 2)
+    codes = stage("codes", data)
+    shared = stage("last", parts[0], codes, how={"processes": 0})
+    groups = grouped([data, *parts, codes, shared], 2)
     assert [(group.kind, group.level, len(group.stages)) for group in groups] == [
         ("cpu", 0, 1), ("cpu", 1, 1), ("gpu", 1, 2), ("gpu", 1, 2), ("gpu", 1, 1), ("gpus", 2, 1),
     ]  # fmt: skip
@@ -35,10 +39,27 @@ def test_stages_are_grouped_by_class_and_depth_and_cut_to_the_largest_array():
     assert grouped([shared], 2)[0].level == 0, "what is there already is waited for by nobody"
 
 
+def test_other_tasks_of_a_job_are_dismissed_where_its_stage_is_done(store, tmp_path, monkeypatch):
+    """A job that is put back into the queue just after its stage was kept: the first task has nothing to hand over."""
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", TASKS_FOLDER: ""}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "jobs").mkdir()
+    job = StageJob(store=store.root, stage=(done := stage("part")), jobs=tmp_path / "jobs")
+    store.run(done)
+    other = threading.Thread(target=job.follow, daemon=True)
+    other.start()
+    assert job() == str(store.folder(done))
+    other.join(timeout=30)
+    assert not other.is_alive()
+
+
 def test_a_training_of_several_processes_has_a_class_of_its_own():
     assert [kind_of(stage(name, how=how)) for name, how in (("data", {}), ("generator", {}), ("generator", {"processes": 4}))] == [
         "cpu", "gpu", "gpus",
     ]  # fmt: skip
+    assert (
+        kind_of(Stage("blip", "methods.blip:prepare", {})) == "cpu" and kind_of(Stage("blip", "methods.blip_training:train", {})) == "gpu"
+    )
     one, four = stage("generator", how={"processes": 1}), stage("generator", how={"processes": 4})
     assert kind_of(one) == "gpu" and one.key == four.key
 
@@ -68,10 +89,10 @@ def test_a_dry_run_prints_scripts_graph_and_estimate_and_submits_nothing(tmp_pat
     arguments = ["table1", "--tiny", "--rows", "avg,random", "--executor", "slurm", "--profile", "generic", "--dry-run"]
     done = command(tmp_path / "store", *arguments, PATH="/nonexistent")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("#!/bin/bash") == 10
+    assert done.stdout.count("#!/bin/bash") == 9
     assert "#SBATCH --gpus-per-node=1" in done.stdout and "#SBATCH --signal=USR2@120" in done.stdout
     assert "generator-gpu-6_0" in done.stdout and "after" in done.stdout
-    assert "11 stages in 10 arrays and jobs" in done.stdout and "GPU-hours" in done.stdout
+    assert "11 stages in 9 arrays and jobs" in done.stdout and "GPU-hours" in done.stdout
     assert not (tmp_path / "store" / "batches").exists()
 
 
