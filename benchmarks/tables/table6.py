@@ -49,7 +49,7 @@ TABLE6 = Table(
     rows=(
         _row("t5-base", "T5-base", {"backbone": "google-t5/t5-base"}, unless=MADE),
         _row("t5-large", "T5-large", {"backbone": "google-t5/t5-large"}, unless=MADE),
-        _row("t5-xl", "T5-XL (3B)", {"backbone": "google-t5/t5-3b"}, unless=MADE),
+        _row("t5-xl", "T5-XL (3B)", {"backbone": "google-t5/t5-3b", "micro_batch": 32}, unless=MADE),
         _row("llama-7b", "LLaMA-2-7b, LoRA", {**LLAMA, **LORA}, unless=MADE),
         _row(
             "llama-7b-uncopied",
