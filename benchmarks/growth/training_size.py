@@ -76,6 +76,9 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
     if len(set().union(*formats.values())) > 1:
         told = [f"{DATASETS[name]['train']:,} scenes: {' and '.join(sorted(found))}" for name, found in formats.items() if found]
         remarks.append(f"Not in one number format, since not on one machine ({'; '.join(told)}).")
+    untaught = {summary["row"] for summary in summaries if not summary.get("fitted")}
+    if left_out := [row.label for row in tables.table("table1").rows if row.key in untaught]:
+        remarks.append(f"Measured, and left out, since nothing of them is learned from training scenes: {', '.join(left_out)}.")
     home = TINY_DATASET if TINY_DATASET in sizes else DEFAULT_DATASET
     found = Curves(home=home, sizes={name: DATASETS[name]["train"] for name in sizes}, rows=rows, points={}, gaps={}, remarks=remarks)
     if not series:

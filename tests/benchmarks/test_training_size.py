@@ -46,7 +46,9 @@ def test_what_the_encoder_is_ahead_by_is_paired_at_each_size():
 
 
 def test_a_row_of_one_size_is_no_curve_and_one_that_learns_nothing_is_none_either():
-    assert [row.key for row in training_size.curves(SIZES, ALL).rows] == ["avg", "clip"]
+    found = training_size.curves(SIZES, ALL)
+    assert [row.key for row in found.rows] == ["avg", "clip"]
+    assert [remark for remark in found.remarks if remark.endswith("learned from training scenes: Random.")], "nor is that hidden"
     assert training_size.curves(SIZES, ()).points == {}
 
 
@@ -60,13 +62,13 @@ def test_rows_of_two_trainings_are_remarked_on():
     found = training_size.curves(SIZES, [summary("avg", SMALL, 0.2), summary("clip", SMALL, 0.5) | again, *ALL[1:3], ALL[4]])
     (remark,) = found.remarks
     assert f"AVG on {SMALL} | CLIP, AVG's own encoder on {SMALL}" in remark and "NOT ONE TRAINING" in training_size.markdown(found)
-    assert not training_size.curves(SIZES, ALL).remarks
+    assert "NOT ONE TRAINING" not in training_size.markdown(training_size.curves(SIZES, ALL))
 
 
 def test_sizes_of_two_number_formats_are_remarked_on():
     rows = [{**each, "precision": "float32" if each["dataset"] == LARGE else "bfloat16"} for each in ALL]
-    (remark,) = training_size.curves(SIZES, rows).remarks
-    assert "(2,500 scenes: bfloat16; 10,000 scenes: float32)" in remark
+    assert "(2,500 scenes: bfloat16; 10,000 scenes: float32)" in training_size.curves(SIZES, rows).remarks[0]
+    assert "number format" not in training_size.markdown(training_size.curves(SIZES, ALL))
 
 
 def test_tables_say_what_was_measured_and_what_was_not():

@@ -57,9 +57,8 @@ def test_a_training_of_several_processes_has_a_class_of_its_own():
     assert [kind_of(stage(name, how=how)) for name, how in (("data", {}), ("generator", {}), ("generator", {"processes": 4}))] == [
         "cpu", "gpu", "gpus",
     ]  # fmt: skip
-    assert (
-        kind_of(Stage("blip", "methods.blip:prepare", {})) == "cpu" and kind_of(Stage("blip", "methods.blip_training:train", {})) == "gpu"
-    )
+    blips = [Stage("blip", f"methods.{function}", {}) for function in ("blip:prepare", "blip_training:train")]
+    assert [kind_of(each) for each in blips] == ["cpu", "gpu"], "a copy of a published one, and a training"
     one, four = stage("generator", how={"processes": 1}), stage("generator", how={"processes": 4})
     assert kind_of(one) == "gpu" and one.key == four.key
 
