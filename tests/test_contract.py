@@ -24,7 +24,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data():
-    return data_stage("openmoji-scenes-tiny", train=60, val=20, test=24)
+    return data_stage("openmoji-scenes-tiny", train=30, val=10, test=12)
 
 
 @pytest.fixture(scope="module", params=METHODS)

@@ -97,9 +97,9 @@ def test_a_method_is_trained_and_answers_as_on_the_cpu(table, key, there, folder
 
 
 def answers(table: str, key: str, folder: Path) -> Ranking:
-    """Returns what a row trained on 60 scenes answers."""
+    """Returns what a row trained on 30 scenes answers."""
     row, run = resolved(tables.table(table).row(key), tiny=True, given={}), run_in(folder)
-    data = data_stage("openmoji-scenes-tiny", train=60, val=20, test=24)
+    data = data_stage("openmoji-scenes-tiny", train=30, val=10, test=12)
     retriever = create(row.method, row.settings)
     retriever.fit(data, exposure_for(row), run)
     split = Dataset(run(data)).split("test")

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import csv
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.avg.test_image_text import backbone as llava  # noqa: F401  (a fixture)
-from tests.benchmarks.test_run import environment
+from tests.command import run
 from tests.methods.made_up import t5
 
 TINY = Path("results") / "openmoji-scenes-tiny"
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.run", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=900)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from benchmarks.options import TINY_DATASET
 from benchmarks.run import run_table
 from benchmarks.spec import RECALL, Row, Table
 from benchmarks.tables import TABLES
-from tests.benchmarks.test_on_disk_tables import run
+from tests.command import run
 from tests.tiny_blip import write_blip
 from tests.trees import write_flickr30k
 

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import avg.torchvision_schema  # noqa: F401
@@ -15,17 +12,10 @@ import avg.torchvision_schema  # noqa: F401
 import pytest
 
 from benchmarks.comparison import MEASURED, SHOWN
+from tests.command import run
 
-ROOT = Path(__file__).resolve().parents[2]
 ROWS = ("avg", "grace-semantic", "clip")
 DATASET = "openmoji-scenes-tiny"
-
-
-def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    own = {key: value for key, value in os.environ.items() if not key.startswith("VOKENBENCH_")}
-    environment = {**own, "PYTHONPATH": str(ROOT), "VOKENBENCH_STORE": str(folder / "store")}
-    command = [sys.executable, "-m", "benchmarks.run", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1200)
 
 
 def test_protocols_are_explained_at_once(tmp_path):
@@ -42,7 +32,7 @@ def test_protocols_are_explained_at_once(tmp_path):
 def measured(tmp_path_factory, tiny_features) -> Path:
     folder = tmp_path_factory.mktemp("protocols")
     shutil.copytree(tiny_features, folder / "store")
-    done = run(folder, "protocols", "--tiny", "--rows", ",".join(ROWS), "--results", "results", "--jobs", "2")
+    done = run(folder, "protocols", "--tiny", "--rows", ",".join(ROWS), "--results", "results")
     assert done.returncode == 0, done.stderr
     assert "**Protocols.**" in done.stdout
     return folder

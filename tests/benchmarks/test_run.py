@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -12,12 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def environment(folder: Path) -> dict[str, str]:
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("VOKENBENCH_", "TQDM_"))}
-    return {**own, "PYTHONPATH": str(ROOT), "VOKENBENCH_STORE": str(folder / "store"), "VOKENBENCH_CONFIG": str(folder / "roots.toml")}
+from tests.command import ROOT, environment
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -89,7 +90,8 @@ def test_other_test_scenes_are_refused(capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_command_measures_what_is_missing_and_draws_it(tmp_path, capsys):
+def test_the_command_measures_what_is_missing_and_draws_it(tmp_path, capsys, tiny_features):
+    shutil.copytree(tiny_features, tmp_path / "store")
     given = ["--tiny", "--results", str(tmp_path / "results"), "--store", str(tmp_path / "store"), "--rows", "clip,random"]
     assert main(["training-size", *given]) == 0
     told = capsys.readouterr().out

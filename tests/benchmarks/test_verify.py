@@ -15,7 +15,7 @@ from benchmarks import roots, verify
 from benchmarks.datasets import known
 from benchmarks.datasets.known import ids_digest
 from benchmarks.roots import remember
-from tests.benchmarks.test_run import environment
+from tests.command import environment
 from tests.trees import jpeg, write_coco, write_csv, write_flickr30k, write_shards
 
 COUNTS = (6, 2, 3)
