@@ -95,10 +95,10 @@ class ResidualQuantizer(nn.Module):
         return int(dead_CK.sum())
 
 
-def nearest(vectors_ND: Tensor, rows_KD: Tensor, chunk: int = 8192) -> Tensor:
+def nearest(vectors_ND: Tensor, rows_KD: Tensor) -> Tensor:
     """Returns the index of the row nearest to each vector by Euclidean distance, the first of equals, (N,)."""
     half_norm_K = rows_KD.square().sum(1) / 2
-    return torch.cat([(half_norm_K - part @ rows_KD.T).argmin(1) for part in vectors_ND.split(chunk)])
+    return torch.cat([(half_norm_K - part @ rows_KD.T).argmin(1) for part in vectors_ND.split(8192)])
 
 
 def usage(codes_NL: np.ndarray, rows: int) -> list[dict[str, float]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+MAX_WORDS = 30
 
-def prepared(caption: str, max_words: int = 30) -> str:
+
+def prepared(caption: str) -> str:
     """Returns a caption in lower case, without these signs, of at most 30 words (salesforce/BLIP, data/utils.py, pre_caption)."""
     words = re.sub(r"([.!\"()*#:;~])", " ", caption.lower()).split()
-    return " ".join(words[:max_words])
+    return " ".join(words[:MAX_WORDS])

@@ -47,12 +47,12 @@ class CLIP:
         """Returns the projected vectors of pictures, (N, D)."""
         return np.concatenate(list(self._pictures(self.towers.picture_vectors, pictures, count, batch)))
 
-    def picture_trunks(self, pictures: Iterable, count: int, batch: int = PICTURE_BATCH) -> np.ndarray:
+    def picture_trunks(self, pictures: Iterable, count: int) -> np.ndarray:
         """Returns what a timm vision tower of open_clip hands to its projection head, (N, H)."""
         from baselines.open_clip_towers import OpenClipTowers
 
         assert isinstance(self.towers, OpenClipTowers)
-        return np.concatenate(list(self._pictures(self.towers.picture_trunks, pictures, count, batch)))
+        return np.concatenate(list(self._pictures(self.towers.picture_trunks, pictures, count, PICTURE_BATCH)))
 
     @torch.inference_mode()
     def text_states(self, captions: Sequence[str]) -> CaptionBatch:

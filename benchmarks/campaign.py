@@ -1,37 +1,22 @@
-"""All cells of a table, on some data sets and seeds: planned, measured one after the other, and written as a table with its summaries.
-
-RESULTS/DATASET/table1.md .tex .csv         (two data sets: DATASET+DATASET; a protocol other than `clean`: DATASET@PROTOCOL)
-RESULTS/DATASET/runs/ROW-seed0.json         all that the table was computed from
-"""
+"""All cells of a table, on some data sets and seeds: planned, and measured one after the other."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from benchmarks.cells import CellPlan, cell_stages, labelled, seeded, summary
-from benchmarks.facts import speed_of
-from benchmarks.grid import Grid, build_grid
+from benchmarks.cells import CellPlan, cell_stages, seeded, summary
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
-from benchmarks.rankings.outside import OUTSIDE
-from benchmarks.record import read_summary
-from benchmarks.render import csv, latex, markdown
-from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
 from benchmarks.stages import StageFailed, Store
 from methods.nearest import nearest
 
-log = logging.getLogger("vokenbench")
-
 DEFAULT_PROTOCOL = "clean"
-RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -106,6 +91,12 @@ def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
     return store.plan([stage for plan in plans for stage in (plan.data, plan.ranking)])
 
 
+def left(plans: Sequence[CellPlan], store: Store) -> str:
+    """Returns how much is left to do, as a dry run says it; what several cells share counts once."""
+    todo = missing(plans, store)
+    return f"{len(todo)} stages are missing, about {sum(map(store.durations.expected, todo)) / 60:.0f} min"
+
+
 def compute(plans: Sequence[CellPlan], store: Store, jobs: int) -> None:
     """Computes what is missing of several tables' cells on several processes, as `measure` does of one's; of one process, does nothing."""
     from benchmarks import workers
@@ -121,13 +112,12 @@ def compute(plans: Sequence[CellPlan], store: Store, jobs: int) -> None:
         bar.close()
 
 
-def measure(
-    table: Table, plans: Sequence[CellPlan], store: Store, show: Callable[[str], None] | None = None, jobs: int = 1
-) -> Measured:  # fmt: skip
+def measure(table: Table, plans: Sequence[CellPlan], store: Store, jobs: int = 1) -> Measured:
     """Returns what came of the cells, in their order. One that fails is noted, and the others go on.
 
+    A line about each is printed as it arrives.
+
     Args:
-        show: takes a line about each cell as it arrives; by default it is printed above the bar.
         jobs: processes that compute stages; 0: as many as `workers.usual` gives.
 
     Raises:
@@ -142,8 +132,7 @@ def measure(
     unfit: list[StageFailed] = []
     todo = missing(plans, store)
     jobs = (jobs or workers.usual()) if todo else 1
-    bar = Bar(todo, store.durations, jobs)
-    store.progress, show = bar, show or bar.say
+    store.progress = bar = Bar(todo, store.durations, jobs)
     labels = {row.key: table.called(row) for row in table.rows}
     waiting = dict(enumerate(plans))
 
@@ -152,13 +141,13 @@ def measure(
         name = f"{labels[plan.row.key]}, seed {plan.seed}, {plan.dataset}"
         try:
             summaries[number] = cell = _measure_one(table, plan, store, result.records)
-            show(f"{name}: {told(cell)}")
+            bar.say(f"{name}: {told(cell)}")
         except StageFailed as failed:
             if failed.of_data:
                 unfit.append(failed)
                 return
             result.failures[plan.dataset, plan.row.key] = where = os.path.relpath(failed.path)
-            show(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
+            bar.say(f"{name}: failed in {failed.stage.name}: {failed.cause} (traceback: {where})")
 
     with logging_redirect_tqdm([logging.getLogger()]):
         try:
@@ -193,132 +182,6 @@ def gathered(table: Table, plans: Sequence[CellPlan], store: Store, failed: Mapp
     return result
 
 
-def folder_name(datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL) -> str:
-    return "+".join(datasets) + ("" if protocol == DEFAULT_PROTOCOL else f"@{protocol}")
-
-
-def writable(folder: Path, option: str = "--results") -> Path:
-    """Returns the folder, made if need be; asked before hours of work, not after them.
-
-    Args:
-        option: by which the user names the folder.
-
-    Raises:
-        UserError: if nothing can be written there.
-    """
-    probe = folder / f".probe-{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): name another folder with {option}") from error
-    return folder
-
-
-def write(
-    table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path, others: Sequence[dict[str, Any]] = ()
-) -> Grid:  # fmt: skip
-    """Returns the grid, after writing summaries and the table.
-
-    Rows of outside systems that were scored into the table stay in it.
-
-    Args:
-        others: summaries of further rows of the table, as they lie there.
-    """
-    kept = write_summaries(table, datasets, protocol, measured, results)
-    kept += committed(results, datasets, protocol, f"{OUTSIDE}*.json")
-    complete = grid(table, datasets, replace(measured, summaries=[*measured.summaries, *kept, *others]), results)
-    write_grid(complete, writable(results / folder_name(datasets, protocol)))
-    return complete
-
-
-def write_summaries(table: Table, datasets: Sequence[str], protocol: str, measured: Measured, results: Path) -> list[dict[str, Any]]:
-    """Returns the summaries of further seeds that lie there and are what these cells would give today, after writing what was measured.
-
-    Other summaries of the rows that were measured are removed. Those of rows that failed or are missing stay.
-    """
-    kept: list[dict[str, Any]] = []
-    for dataset in datasets:
-        runs = writable(results / folder_name([dataset], protocol) / "runs")
-        here = measured.of(dataset)
-        texts = {f"{s['row']}-seed{s['seed']}.json": json.dumps(s, indent=1) + "\n" for s in here.summaries}
-        k = max(column.k for column in table.columns)
-        ended, failed = {s["row"] for s in here.summaries}, {row for _, row in here.failures}
-        for row in table.rows:
-            for path in runs.glob(f"{row.key}-seed*.json"):
-                if path.name in texts or row.key not in ended | failed:
-                    continue
-                if row.key in ended and (found := _still_valid(path, here.plans, k)):
-                    kept.append(found)
-                elif row.key in failed:
-                    log.warning("%s failed; what an earlier run measured stays in %s, and `render` shows it", row.label, path)
-                else:
-                    path.unlink()
-        for name, text in texts.items():
-            write_atomically(runs / name, text)
-    return kept
-
-
-def grid(table: Table, datasets: Sequence[str], measured: Measured, results: Path = RESULTS) -> Grid:
-    """Returns what the cells give as a table.
-
-    Args:
-        results: where the record of speed lies, of a table that shows it.
-    """
-    return build_grid(table, datasets, measured.summaries, measured.failures, speed_of(table, datasets, results))
-
-
-def _still_valid(path: Path, plans: Sequence[CellPlan], k: int) -> dict[str, Any] | None:
-    """Returns the summary at a path if the same row, with the seed that it had, would be ranked by the very same stage today."""
-    row, _, seed = path.stem.rpartition("-seed")
-    of_row = [plan for plan in plans if plan.row.key == row]
-    if not of_row or int(seed) in {plan.seed for plan in of_row} or not seeded(of_row[0].row):
-        return None
-    try:
-        found = read_summary(path)
-    except ValueError:
-        return None  # damaged, or of another version: no part of the table
-    plan = cell_stages(of_row[0].row, of_row[0].dataset, of_row[0].protocol, int(seed), of_row[0].split, k)
-    return found if found.get("stages", {}).get("ranking") == plan.ranking.key else None
-
-
-def write_grid(grid: Grid, folder: Path) -> None:
-    for ending, text in (("md", markdown(grid)), ("tex", latex(grid)), ("csv", csv(grid))):
-        write_atomically(folder / f"{grid.table.name}.{ending}", text)
-
-
-def rendered_again(table: Table, results: Path, dataset: str = "", protocol: str = "") -> Iterator[tuple[Path, int]]:
-    """Yields each place where a table stands under a results folder, without its ending, and how many summaries it was rendered from.
-
-    Args:
-        dataset, protocol: only where the table shows this data set under this protocol; all of it if they are empty.
-    """
-    for path in sorted(results.glob(f"*/{table.name}.md")):
-        name, _, rules = path.parent.name.partition("@")
-        datasets, rules = name.split("+"), rules or DEFAULT_PROTOCOL
-        if (dataset and dataset not in datasets) or (protocol and protocol != rules):
-            continue
-        summaries = committed(results, datasets, rules)
-        write_grid(grid(table, datasets, Measured(summaries=summaries), results), writable(path.parent))
-        yield path.with_suffix(""), len(summaries)
-
-
-def committed(
-    results: Path, datasets: Sequence[str], protocol: str = DEFAULT_PROTOCOL, pattern: str = "*.json"
-) -> list[dict[str, Any]]:  # fmt: skip
-    """Returns the summaries under a results folder, in the order of their names.
-
-    Args:
-        pattern: of file names.
-
-    Raises:
-        ValueError: if a file is no summary that this version reads.
-    """
-    folders = [results / folder_name([dataset], protocol) / "runs" for dataset in datasets]
-    return [read_summary(path) for folder in folders for path in sorted(folder.glob(pattern))]
-
-
 def spent(records: Mapping[str, Mapping[str, Any]], made: set[str]) -> list[tuple[str, int, float, str]]:
     """Returns (stage, how many, seconds, `fresh`, `cached` or both) by falling seconds; what several cells share counts once."""
     by_name: dict[str, list[str]] = {}
@@ -335,7 +198,7 @@ def spent(records: Mapping[str, Mapping[str, Any]], made: set[str]) -> list[tupl
 def _measure_one(table: Table, plan: CellPlan, store: Store, records: dict[str, Mapping[str, Any]]) -> dict[str, Any]:
     data_folder, folder = store.run(plan.data), store.run(plan.ranking)
     record = store.report(plan.ranking)
-    records |= {stage["key"]: stage for stage in labelled([*record["lineage"].values(), record]).values()}
+    records |= {stage["key"]: stage for stage in (*record["lineage"].values(), record)}
     return summary(plan, folder, data_folder, record, table.columns)
 
 

@@ -5,6 +5,7 @@ Q queries, N images, W columns of a ranking.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,9 +72,12 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
     needs: tuple[Need, ...] = ()
     if row.method == SCENE_FACTS:
         settings: dict[str, Any] = {}
-        ranking = Stage("ranking", "benchmarks.datasets.scene_ceiling:rank", {"split": split, "k": k}, {"data": data})
+        ranking = Stage("ranking", "benchmarks.datasets.scene_ceiling:rank", {"split": split, "k": k}, {"data": data}, version=2)
     else:
         retriever = create(row.method, {**row.settings, "seed": seed} if seeded(row) else row.settings)
+        known = ["beam", "exact"] * (retriever.paradigm == "generative") + ["shortlist"] * retriever.shortlists
+        if unknown := next((name for name in knobs if name not in known), None):
+            raise ValueError(f"{row.method} has no search knob {unknown!r}: valid are {', '.join(known) or 'none'}")
         if retriever.paradigm == "generative":
             knobs = {"beam": rules.beam(row.method), **knobs}
             depth = k if knobs.get("exact") else min(k, knobs["beam"])
@@ -118,8 +122,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     """
     from tqdm import trange
 
-    retriever = fitted(config, inputs)
-    retriever.use_index(mapped(inputs["index"] / "index.npz"))
+    retriever = indexed(config, inputs)
     split = Dataset(inputs["data"]).split(config["split"])
     k, knobs = config["k"], SearchKnobs(**config["knobs"])
     retriever.search(retriever.encode(split.captions[:WARM_UP]), k, knobs)
@@ -142,6 +145,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         "encode_seconds": round(encode_seconds, 4),
         "search_seconds": round(search_seconds, 4),
         "batch": BATCH,
+        "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1,
         "index_bytes": retriever.index_bytes(),
         "precision": retriever.precision,
     }
@@ -199,6 +203,7 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
         "peak_memory_bytes": max(stage["peak_memory_bytes"] for stage in behind.values()),
         "encode_seconds": report.get("encode_seconds"),
         "search_seconds": report.get("search_seconds"),
+        "threads": report.get("threads"),
         "fitted": {label: stage["report"] for label, stage in behind.items() if label in FITTED},
         "seconds": {label: stage["seconds"] for label, stage in behind.items()},
         "resumed": [label for label, stage in behind.items() if stage.get("resumed")],
@@ -256,4 +261,11 @@ def fitted(config: Mapping[str, Any], inputs: Mapping[str, Path]) -> Retriever:
     """Returns the retriever of a finished index or ranking stage's configuration, with the parts in its inputs."""
     retriever = create(config["method"], config["settings"])
     retriever.use({part: folder for part, folder in inputs.items() if part not in ("data", "index")})
+    return retriever
+
+
+def indexed(config: Mapping[str, Any], inputs: Mapping[str, Path]) -> Retriever:
+    """Returns the retriever of a ranking stage's configuration, with its gallery's index: ready to be asked."""
+    retriever = fitted(config, inputs)
+    retriever.use_index(mapped(inputs["index"] / "index.npz"))
     return retriever

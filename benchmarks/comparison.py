@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign, parts, trainings
+from benchmarks import campaign, results_folder, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.estimates import Estimate, SeedHits, estimated, in_percent, seed_of
 from benchmarks.grid import printed
@@ -73,16 +73,16 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     for row, name in list(outcomes):
         if name == BASE:
             outcomes |= {(row, other): outcomes[row, name] for other in TIES_ONLY}
-    clusters_Q = same_queries(dataset, ((f"{row} under {name}", one) for (row, name), seeds in outcomes.items() for one in seeds.values()))
+    clusters_Q = same_queries(dataset, ((f"{summary['row']} under {summary['protocol']}", summary) for summary in summaries))
 
     hits_of: dict[Address, SeedHits] = {
         (row, name): {seed: hits(one, k, protocol(name).ties) for seed, one in seeds.items() if k <= one.depth}
         for (row, name), seeds in outcomes.items()
     }
     hits_of = {address: seeds for address, seeds in hits_of.items() if seeds}
-    pairs = [((row, name), (row, BASE)) for row, name in hits_of if name != BASE]
-    compared = compare(pairs, hits_of, clusters_Q)
-    changes = {one: compared[one, other] for one, other in pairs if (one, other) in compared}
+    pairs = [((row, name), (row, BASE)) for row, name in hits_of if name != BASE and (row, BASE) in hits_of]
+    compared = compare([pair for pair in pairs if not same_by_rule(*pair, summaries)], hits_of, clusters_Q)
+    changes = {one: compared.get((one, other)) or _unchanged(one, other, hits_of) for one, other in pairs}
     by_rule = {
         address: {rule: in_percent(np.mean([hits(one, k, rule).mean() for one in seeds.values()])) for rule in RULES}
         for address, seeds in outcomes.items()
@@ -92,6 +92,23 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     notes = [protocol_line(of, labels) for name in MEASURED if (of := [s for s in summaries if s["protocol"] == name])]
     notes += trainings.notes([(f"{labels[summary['row']]} ({summary['protocol']})", summary) for summary in summaries], NAME)
     return Side(dataset=dataset, rows=rows, values=estimated(hits_of, clusters_Q), changes=changes, by_rule=by_rule, notes=notes)
+
+
+def same_by_rule(one: Address, other: Address, summaries: Sequence[Mapping[str, Any]]) -> bool:
+    """Says whether a row's recall under two protocols is one number by their rules, whatever it is: the very same rankings, by stage and
+    seed, under one tie rule. There is nothing to test, and such a pair does not count among those that Holm runs over."""
+    ranked: dict[Address, dict[int, str]] = {one: {}, other: {}}
+    for summary in summaries:
+        if (address := (summary["row"], summary["protocol"])) in ranked and (key := summary.get("stages", {}).get("ranking")):
+            ranked[address][seed_of(summary)] = key
+    seeds = ranked[one].keys() & ranked[other].keys()
+    same = bool(seeds) and all(ranked[one][seed] == ranked[other][seed] for seed in seeds)
+    return same and protocol(one[1]).ties == protocol(other[1]).ties
+
+
+def _unchanged(one: Address, other: Address, hits_of: Mapping[Address, SeedHits]) -> Comparison:
+    several = len(hits_of[one].keys() & hits_of[other].keys()) > 1
+    return Comparison(better=one, worse=other, difference=0.0, low=0.0, high=0.0, p=1.0, spread=0.0 if several else None)
 
 
 def tables_of(side: Side, style: Style) -> list[TextTable]:
@@ -138,7 +155,8 @@ def tables_of(side: Side, style: Style) -> list[TextTable]:
 def notes_of(side: Side) -> list[str]:
     return [
         "R@1 in percent with its 95 % interval (bootstrap over images); where ± is given, the standard deviation over seeds. Differences "
-        f"are from {BASE}, paired by query and seed; *: p < {ALPHA} (paired randomisation test over images, Holm over all of them).",
+        f"are from {BASE}, paired by query and seed; *: p < {ALPHA} (paired randomisation test over images, Holm over "
+        "all of them but those that rest on one ranking and one tie rule, and are zero by themselves).",
         *side.notes,
     ]
 
@@ -169,7 +187,7 @@ def csv(side: Side) -> str:
 
 def write(side: Side, results: Path) -> Path:
     """Returns the folder, after writing the table to it in all formats."""
-    folder = campaign.writable(results / side.dataset)
+    folder = results_folder.writable(results / side.dataset)
     for ending, text in (("md", markdown(side)), ("tex", latex(side)), ("csv", csv(side))):
         write_atomically(folder / f"{NAME}.{ending}", text)
     return folder
@@ -185,23 +203,21 @@ def run(
         ValueError: unknown data set, protocol or row.
     """
     from benchmarks import tables
-    from benchmarks.options import TINY_DATASET
     from benchmarks.prefetch import refuse_missing
     from benchmarks.stages import Store
 
     table, stages = campaign.chosen(tables.table("table1"), rows), Store(store)
     plans = {name: campaign.plan_cells(table, datasets, name, seeds, tiny) for name in chosen or MEASURED}
-    if dry_run:
-        # stages of several protocols are one stage, and count where they come first
-        missing = campaign.missing([plan for of_name in plans.values() for plan in of_name], stages)
-        say(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
-        return 0
     every = [plan for of_name in plans.values() for plan in of_name]
-    refuse_missing(every, stages)
-    kept = results or (None if rows or (tiny and tuple(datasets) != (TINY_DATASET,)) else Path("results"))
+    if dry_run:
+        say(campaign.left(every, stages))
+        return 0
+    kept = results_folder.kept_in(results, datasets, tiny, part=bool(rows))
     if kept:
         for dataset in datasets:
-            campaign.writable(kept / dataset)
+            results_folder.writable(kept / dataset)
+        results_folder.refuse_mixing(table, every, kept, tiny)
+    refuse_missing(every, stages)
     campaign.compute(every, stages, jobs)
     summaries, failed = [], False
     for number, (name, of_name) in enumerate(plans.items()):
@@ -209,13 +225,13 @@ def run(
         measured = campaign.measure(table, of_name, stages, jobs=1)
         if kept:
             for dataset in datasets:
-                parts.write(table, [dataset], name, measured.of(dataset), kept)
+                results_folder.write(table, [dataset], name, measured.of(dataset), kept)
         summaries += measured.summaries
         failed = failed or bool(measured.failures)
     for dataset in datasets:
         # with what was measured of other protocols before
         of_dataset = [summary for summary in summaries if summary["dataset"] == dataset]
-        side = committed(parts.whole(table), dataset, kept) if kept else side_by_side(table, dataset, of_dataset)
+        side = committed(results_folder.whole(table), dataset, kept) if kept else side_by_side(table, dataset, of_dataset)
         say(markdown(side))
         say(f"written: {write(side, kept)}/{NAME}.md .tex .csv" if kept else "written: nowhere: a part of the table (see --results)")
     return int(failed)
@@ -223,5 +239,5 @@ def run(
 
 def committed(table: Table, dataset: str, results: Path) -> Side:
     """Returns the table from the summaries under a results folder."""
-    summaries = [summary for name in MEASURED for summary in campaign.committed(results, [dataset], name)]
+    summaries = [summary for name in MEASURED for summary in results_folder.committed(results, [dataset], name)]
     return side_by_side(table, dataset, [summary for summary in summaries if summary["row"] in {row.key for row in table.rows}])

@@ -6,6 +6,7 @@ Stages that several tables share are computed once.
 from __future__ import annotations
 
 import shlex
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING
 import click
 
 from benchmarks.options import (
-    TINY_DATASET,
     check_profile,
     chosen_datasets,
     chosen_jobs,
@@ -52,7 +52,7 @@ def everything(
     dry_run: bool, jobs: int | None, tiny: bool, results: Path | None, store: Path, executor: str, profile: str | None,
 ) -> int:  # fmt: skip
     """Measure every table of the paper, draw its figures, judge its claims; the plan, with what tables share, is printed first."""
-    from benchmarks import campaign, tables
+    from benchmarks import campaign, results_folder, tables
     from benchmarks.prefetch import refuse_missing
     from benchmarks.render import markdown
     from benchmarks.stages import Store
@@ -61,7 +61,7 @@ def everything(
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     chosen = {name: tables.table(name) for name in wanted or [name for name in tables.TABLES if name not in OF_OTHERS]}
     plans = {name: campaign.plan_cells(table, datasets, protocol, seeds if name in SEEDED else 1, tiny) for name, table in chosen.items()}
-    kept = results or (None if tiny and datasets != (TINY_DATASET,) else Path("results"))
+    kept = results_folder.kept_in(results, datasets, tiny)
     stages = Store(store)
     processes = chosen_jobs(jobs, tiny)
     drawn = [] if wanted or kept is None else further(datasets, protocol, tiny, kept, store)
@@ -72,7 +72,9 @@ def everything(
     if dry_run and executor == "inline":
         return 0
     if kept and not dry_run:
-        campaign.writable(kept / campaign.folder_name(datasets, protocol))
+        results_folder.writable(kept / results_folder.folder_name(datasets, protocol))
+        for name, table in chosen.items():
+            results_folder.refuse_mixing(table, plans[name], kept, tiny)
     if executor != "inline":
         from benchmarks.batch.batch import Request
         from benchmarks.batch.submission import offer
@@ -92,17 +94,39 @@ def everything(
     failed: list[str] = []
     for name, table in chosen.items():
         measured = campaign.measure(table, plans[name], stages, jobs=1)
-        grid = campaign.write(table, datasets, protocol, measured, kept) if kept else campaign.grid(table, datasets, measured)
+        if kept:
+            grid = results_folder.write(table, datasets, protocol, measured, kept)
+        else:
+            grid = results_folder.grid(table, datasets, measured)
         click.echo(markdown(grid))
         failed += [f"{name}: {row} on {dataset}, see {where}" for (dataset, row), where in measured.failures.items()]
-    click.echo(f"written: {kept / campaign.folder_name(datasets, protocol)}" if kept else "written: nowhere (see --results)")
+    click.echo(f"written: {kept / results_folder.folder_name(datasets, protocol)}" if kept else "written: nowhere (see --results)")
+    for arguments in drawn:
+        told = f"python -m benchmarks.run {shlex.join(arguments)}"
+        click.echo(f"\n+ {told}")
+        if code := followed(arguments):
+            failed.append(f"{told} (exit code {code})")
     for line in failed:
         click.echo(f"failed: {line}", err=True)
-    root = click.get_current_context().find_root().command
-    for arguments in drawn:
-        click.echo(f"\n+ python -m benchmarks.run {shlex.join(arguments)}")
-        root.main(arguments, prog_name="python -m benchmarks.run", standalone_mode=False)
     return int(bool(failed))
+
+
+def followed(arguments: list[str]) -> int:
+    """Returns the exit code of a command that follows the tables, after saying what failed: those behind it need nothing of it.
+
+    Raises:
+        Abort: if the user interrupted it.
+    """
+    from benchmarks.run import INTERRUPTED, main
+
+    try:
+        code = main(arguments)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    if code == INTERRUPTED:
+        raise click.Abort
+    return code
 
 
 def further(datasets: Sequence[str], protocol: str, tiny: bool, results: Path, store: Path) -> list[list[str]]:

@@ -12,6 +12,7 @@ from statistics import fmean
 from typing import Any, Literal
 
 from benchmarks.contest import figures
+from benchmarks.leakage import stage_name
 from benchmarks.spec import Row, Table
 from benchmarks.speed.efficiency import PAIRED, place
 
@@ -76,11 +77,13 @@ def training(asked: Asked) -> FactCell:
     """Returns the minutes of all stages before a gallery is indexed, a mean over seeds."""
     if not asked.first:
         return BLANK
-    spent = [
-        sum(seconds for stage, seconds in summary["seconds"].items() if stage.split(" ")[0] not in NO_TRAINING)
-        for summary in asked.summaries
-    ]
+    spent = [sum(seconds for label, seconds in summary["seconds"].items() if _trains(label)) for summary in asked.summaries]
     return _number(fmean(spent) / 60) if spent else MISSING
+
+
+def _trains(label: str) -> bool:
+    """Says whether a stage counts as training, from how a summary calls it: its name, and a number where there are several."""
+    return stage_name(label) not in NO_TRAINING
 
 
 def index_size(asked: Asked) -> FactCell:
@@ -145,23 +148,29 @@ def _cells(table: Table, asked: Asked, paper: str) -> tuple[FactCell, ...]:
     return tuple(found)
 
 
-def notes(table: Table, dataset: str, speed: Mapping[str, Any] | None) -> list[str]:
+def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, Any] | None) -> list[str]:
     """Returns what must be said of a data set's facts: how they were measured, or how to measure them."""
     if not table.facts:
         return []
+    said = []
+    resumed = {summary["row"]: trained for summary in summaries if (trained := list(filter(_trains, summary.get("resumed", ()))))}
+    if resumed:
+        told = "; ".join(f"{row.label} ({', '.join(resumed[row.key])})" for row in table.rows if row.key in resumed)
+        said.append(f"More minutes of training than the table says, since stages that were interrupted count their last run alone: {told}.")
     if speed is None:
-        return [f"Speed is missing: measure it with `python -m benchmarks.run figure4 --dataset {dataset}`, then give this command again."]
-    said = [
+        asked = f"`python -m benchmarks.run figure4 --dataset {dataset}`"
+        return [*said, f"Speed is missing: measure it with {asked}, then give this command again."]
+    said.append(
         f"Queries per second: one query at a time, text encoding included, {IMAGES:,} images of which all but the real ones are random, on "
         f"{place(speed['machine'])} (Figure 4). Large sets: yes where that is at least {ENOUGH:g}. Training: minutes of all "
         "stages that precede an index, "
         "extraction of features among them. Index: of the pictures that recall is of, and of so many."
-    ]
+    )
     if blip := speed["blip"]:
         extrapolated = dict.fromkeys(row.label for row in table.rows if row.applies_to(dataset) and set(row.series) & set(PAIRED))
         said.append(
             f"Extrapolated from {figures(blip['pairs_per_second'])} pairs a second, timed on {blip['pairs']} pairs at once with "
-            f"{blip['model']}: the speed of {'; '.join(extrapolated)}."
+            f"{blip['model']}: the speed of {'; '.join(extrapolated)}. Their index at {IMAGES:,} images is that model's too."
         )
     return said
 

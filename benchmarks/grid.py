@@ -133,7 +133,7 @@ def _group(
     if len({summary["protocol"] for summary in everything}) > 1:
         raise ValueError(f"{table.name} on {dataset}: summaries of several protocols cannot stand in one table")
     outcomes = {row.key: {seed_of(s): Outcomes.unpack(s["outcomes"]) for s in of_row[row.key]} for row in rows if of_row[row.key]}
-    clusters_Q = same_queries(dataset, ((f"row {key}", one) for key, seeds in outcomes.items() for one in seeds.values()))
+    clusters_Q = same_queries(dataset, ((f"row {summary['row']}", summary) for summary in everything))
     cells, hits_of = _measure(table.columns, outcomes, clusters_Q, protocol(everything[0]["protocol"]).ties if everything else "expected")
 
     verdicts: list[Verdict] = []
@@ -160,7 +160,7 @@ def _group(
         notes=(*_notes(table, own, dataset, known, failures), *outside.notes(table.name, summaries)),
         verdicts=tuple(sorted(verdicts, key=lambda verdict: order.index(verdict.claim.key))),
         facts=tuple(line for row in own for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset))),
-        fact_notes=tuple(facts.notes(table, dataset, speed)),
+        fact_notes=tuple(facts.notes(table, dataset, known, speed)),
     )
 
 

@@ -44,6 +44,11 @@ class Reading:
     forbidden: tuple[str, ...]
 
 
+def stage_name(label: str) -> str:
+    """Returns the name of a stage from its label in a summary: `features` of `features 2`."""
+    return label.rstrip("0123456789").rstrip()
+
+
 def of_plan(plan: CellPlan, record: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what `readings` needs of a summary, from the record of a finished cell's ranking."""
     from benchmarks.cells import reads_behind
@@ -64,7 +69,7 @@ def readings(summary: Mapping[str, Any]) -> list[Reading]:
         which = f"stage {unknown[0]} ({summary['stages'][unknown[0]]})" if unknown else "its stages"
         raise ValueError(f"{summary['row']}: {which} ran before reads were recorded; delete it from the store and run the row again")
     for label, of_stage in reads.items():
-        name = label.rstrip("0123456789").rstrip()
+        name = stage_name(label)
         for purpose, splits in of_stage.items():
             use = "selection" if purpose == "selection" else USE.get(name, "training")
             allowed = _allowed(use, summary)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 from benchmarks.datasets import data_stage
-from benchmarks.progress import Bar
 from benchmarks.stages import Store
 from methods.data import Dataset
 from methods.encoder import EncoderSettings, encoder_stages
@@ -26,11 +25,8 @@ def shown(dataset: str, store: Store, *, split: str, count: int, by: str, show: 
     folder = store.run(data)
     true = Dataset(folder).split(split)
     (stage,) = pseudo_query_stages([split], stages, data, count=count, by=by, seed=0).values()
-    store.progress = bar = Bar(store.plan([stage]), store.durations)
-    try:
-        made = json.loads((store.run(stage) / "queries.json").read_text())
-    finally:
-        bar.close()
+    (made_in,) = store.run_all([stage])
+    made = json.loads((made_in / "queries.json").read_text())
     report = store.report(stage)["report"]
     lines = [f"{dataset}, {split}: {report['captions']:,} pseudo-queries for {report['pictures']:,} pictures, by {report['by']}"]
     if report["pictures with fewer"]:

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.estimates import in_percent
 from benchmarks.spec import Column
 from benchmarks.statistics import intervals
+from methods.recall import expected_hits
 
 if TYPE_CHECKING:
     from methods.retriever import Ranking
@@ -76,22 +77,30 @@ class Outcomes:
         return cls(**arrays, depth=packed["depth"])
 
 
-def same_queries(where: str, measured: Iterable[tuple[str, Outcomes]]) -> np.ndarray:
+def same_queries(where: str, measured: Iterable[tuple[str, Mapping[str, Any]]]) -> np.ndarray:
     """Returns the image of each query (Q,), which must be the same for all that is compared: comparisons are paired.
 
     Args:
         where: what they were measured on, as an error names it.
-        measured: how each is called, and its outcomes.
+        measured: how each is called, and its run summary.
 
     Raises:
-        ValueError: naming two that differ.
+        ValueError: naming two whose queries differ, or whose data set was built in two ways, so that captions of equal images may differ.
     """
-    everything = list(measured)
-    for name, one in everything:
-        first_name, first = everything[0]
-        if not np.array_equal(one.image_ids_Q, first.image_ids_Q):
-            raise ValueError(f"{where}: {first_name} and {name} were measured on different queries; run the older of them again")
-    return everything[0][1].image_ids_Q if everything else np.empty(0, np.int32)
+    image_ids_Q = np.empty(0, np.int32)
+    built: dict[str, tuple[str, str]] = {}  # data set -> key of its stage, and who was measured on it first
+    for place, (name, summary) in enumerate(measured):
+        of_this_Q = Outcomes.unpack(summary["outcomes"]).image_ids_Q
+        if place == 0:
+            first, image_ids_Q = name, of_this_Q
+        if not np.array_equal(of_this_Q, image_ids_Q):
+            raise ValueError(f"{where}: {first} and {name} were measured on different queries; run the older of them again")
+        if key := summary.get("stages", {}).get("data"):
+            known, other = built.setdefault(summary["dataset"], (key, name))
+            if key != known:
+                what = f"different versions of {summary['dataset']}"
+                raise ValueError(f"{where}: {other} and {name} were measured on {what}; run the older of them again")
+    return image_ids_Q
 
 
 def outcomes(ranking: Ranking, target_ids_Q: np.ndarray, depth: int | None = None) -> Outcomes:
@@ -141,7 +150,7 @@ def hits(outcomes: Outcomes, k: int, rule: Rule = "expected") -> np.ndarray:
     ranked_Q = before_Q != UNRANKED
     match rule:
         case "expected":
-            hits_Q = np.clip((k - before_Q) / np.maximum(tied_Q, 1), 0, 1)
+            hits_Q = expected_hits(before_Q, tied_Q, k)
         case "optimistic":
             hits_Q = before_Q + 1 <= k
         case "pessimistic":

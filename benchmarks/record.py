@@ -26,6 +26,8 @@ def read_measured(path: Path, what: str, remedy: str, keys: Sequence[str] = ()) 
         found = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}): {remedy}") from error
     if not isinstance(found, dict) or found.get("format") != 1:
         raise ValueError(f"{path} is no {what} of format 1: {remedy}")
     if lacking := [key for key in keys if key not in found]:

@@ -29,11 +29,11 @@ def render(from_committed: bool, results: Path | None) -> None:
 
 
 def tables(results: Path) -> Iterator[str]:
-    from benchmarks import campaign
+    from benchmarks import results_folder
     from benchmarks.tables import TABLES, table
 
     for name in TABLES:
-        for place, count in campaign.rendered_again(table(name), results):
+        for place, count in results_folder.rendered_again(table(name), results):
             yield f"{place}.md .tex .csv from {count} summaries"
 
 
@@ -55,7 +55,7 @@ def growth(results: Path) -> Iterator[str]:
 
 def records(results: Path) -> Iterator[str]:
     """What is computed from one record of measurements each."""
-    from benchmarks import campaign
+    from benchmarks import results_folder
     from benchmarks.identifiers import codes_report, figure5
     from benchmarks.speed import decoding_report, efficiency_report, search_error
 
@@ -68,7 +68,7 @@ def records(results: Path) -> Iterator[str]:
         ("*/figure5*.json", figure5.write, ("row", "dataset", "split", "rule", "classes")),
     ):
         for path in sorted(results.glob(pattern)):
-            writer(read_measured(path, "record", "restore it, or delete it and measure again", keys), campaign.writable(path.parent))
+            writer(read_measured(path, "record", "restore it, or delete it and measure again", keys), results_folder.writable(path.parent))
             yield f"{path.with_suffix('')} in all formats{' but pictures' if writer is figure5.write else ''}"
 
 

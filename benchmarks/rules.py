@@ -83,7 +83,7 @@ def recorded(
     Raises:
         ValueError: if none of them was measured, or one is unknown.
     """
-    from benchmarks import campaign, tables
+    from benchmarks import campaign, results_folder, tables
     from benchmarks.leakage import of_plan
     from benchmarks.protocol import protocol as rules_of
     from benchmarks.stages import Store
@@ -91,7 +91,7 @@ def recorded(
     table = campaign.chosen(tables.table(name), rows)
     if from_committed:
         keys = {row.key for row in table.rows}
-        found = campaign.committed(results or Path("results"), datasets, rules_of(protocol).name)
+        found = results_folder.committed(results or Path("results"), datasets, rules_of(protocol).name)
         found = [summary for summary in found if summary["row"] in keys and summary["seed"] < seeds]
     else:
         stages = Store(store)

@@ -14,7 +14,6 @@ from benchmarks.batch import commands as batch_commands
 from benchmarks.growth import command as growth
 from benchmarks.identifiers import command as identifiers
 from benchmarks.options import (
-    TINY_DATASET,
     check_profile,
     chosen_datasets,
     chosen_jobs,
@@ -33,6 +32,8 @@ from benchmarks.speed import command as speed
 from benchmarks.speed import figure4
 from benchmarks.tables import TABLES
 from methods import machine
+
+INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -79,7 +80,7 @@ def run_table(
     jobs: int | None = None, executor: str = "inline", profile: str | None = None,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
-    from benchmarks import campaign, overrides, parts, tables
+    from benchmarks import campaign, overrides, results_folder, tables
     from benchmarks.prefetch import needed, refuse_missing
     from benchmarks.render import markdown
     from benchmarks.stages import Store
@@ -89,15 +90,10 @@ def run_table(
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     table = campaign.chosen(tables.table(name), rows)
     plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
-    if split != "test" and results:
-        raise ValueError(f"--split {split} chooses settings and --results keeps what was measured on test: give one of the two")
-    varied = bool(assignments) or (tiny and datasets != (TINY_DATASET,))
-    kept = results or (None if rows or varied or split != "test" else Path("results"))
+    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(rows or assignments))
     if kept and not dry_run:
-        campaign.writable(kept / campaign.folder_name(datasets, protocol))
-        parts.beside(table, datasets, protocol, kept)  # a damaged summary there is told before the work
-        if varied:
-            parts.refuse_mixing(table, plans, kept)
+        results_folder.writable(kept / results_folder.folder_name(datasets, protocol))
+        results_folder.refuse_mixing(table, plans, kept, tiny, varied=bool(assignments))
     stages = Store(store)
     if executor != "inline":
         from benchmarks.batch.batch import Request
@@ -117,16 +113,16 @@ def run_table(
     refuse_missing(plans, stages)
     measured = campaign.measure(table, plans, stages, jobs=chosen_jobs(jobs, tiny))
     if kept:
-        grid = parts.write(table, datasets, protocol, measured, kept)
+        grid = results_folder.write(table, datasets, protocol, measured, kept)
     else:
-        grid = campaign.grid(table, datasets, measured)
+        grid = results_folder.grid(table, datasets, measured)
     click.echo(markdown(grid))
     print_time(campaign.spent(measured.records, stages.made))
     if kept:
-        where = f"{kept / campaign.folder_name(datasets, protocol)}/{name}.md .tex .csv"
+        where = f"{kept / results_folder.folder_name(datasets, protocol)}/{name}.md .tex .csv"
     elif split != "test":
         where = f"nowhere: --split {split} chooses settings"
-    elif varied:
+    elif assignments or (tiny and not rows):
         where = "nowhere: a variant (see --results: it wants a folder of its own)"
     else:
         where = f"nowhere: a part (see --results: a folder that holds {name} gets these rows, and keeps its others)"
@@ -153,7 +149,6 @@ def data(
 ) -> None:
     """Build or list data sets and say what is in them."""
     from benchmarks.datasets import data_stage
-    from benchmarks.progress import Bar
     from benchmarks.stages import Store
 
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
@@ -161,11 +156,7 @@ def data(
     if sheet and len(built) > 1:
         raise ValueError("--contact-sheet shows one data set: name one with --dataset")
     stages = Store(store)
-    stages.progress = bar = Bar(stages.plan(built), stages.durations)
-    try:
-        folders = [stages.run(stage) for stage in built]
-    finally:
-        bar.close()
+    folders = stages.run_all(built)
     for stage, folder in zip(built, folders, strict=True):
         click.echo(f"{stage.config['name']}: {folder}")
         for name, facts in stages.report(stage)["report"].items():
@@ -298,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
         return cli.main(arguments, prog_name="python -m benchmarks.run", standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; finished stages are kept, run the same command to go on", err=True)
-        return 130
+        return INTERRUPTED
     except click.NoSuchOption as error:
         from methods.nearest import nearest
 
@@ -320,6 +311,17 @@ def main(arguments: list[str] | None = None) -> int:
             return _mistake(error.cause)
         _mistake(str(error))
         return 1
+    except OSError as error:
+        from benchmarks.stages import FULL
+
+        full = error.errno in FULL
+        if not full and error.filename is None:
+            raise  # of no file: not what the user can put right by its name
+        remedy = "make room there" if full else "put that right"
+        return _mistake(
+            f"cannot read or write {error.filename or 'a file'} ({error.strerror}): {remedy}, or name another place, and give the same "
+            "command again; finished stages are kept"
+        )
 
 
 def _mistake(message: str) -> int:

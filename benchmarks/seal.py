@@ -80,17 +80,21 @@ def fault(folder: Path, deep: bool) -> str | None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or none: a reader sees the old text or the new one, also after a crash."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    """Writes a whole file or none: a reader sees the old text or the new one, also after a crash. An OSError names the file."""
+    temporary = ""
     try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         with os.fdopen(handle, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes private files; results are shared ones
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+    except BaseException as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # a full disk names no file, and a rename the temporary one
         raise
 
 

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from benchmarks import energy
 from benchmarks.datasets import FILES
 from benchmarks.environment import environment, forget_peak_memory, git, peak_memory
-from benchmarks.progress import Durations, Progress
+from benchmarks.progress import Bar, Durations, Progress
 from benchmarks.seal import UserError, fault, move_into_place, read_record, seal
 from methods.pictures import PictureError
 from methods.reads import recording
@@ -127,6 +127,14 @@ class Store:
         for missing in self.plan([stage]):
             self._make(missing)
         return self._whole(stage)
+
+    def run_all(self, wanted: Sequence[Stage]) -> list[Path]:
+        """Returns the folders of finished stages, in order; a bar shows how far those are that have to be made. Raises as `run` does."""
+        self.progress = bar = Bar(self.plan(wanted), self.durations)
+        try:
+            return [self.run(stage) for stage in wanted]
+        finally:
+            bar.close()
 
     def note_failure(self, failed: StageFailed) -> None:
         """Takes note that another process failed at a stage: it is not tried again in this one."""
@@ -267,7 +275,10 @@ class Store:
             raise
 
     def _no_room(self) -> str:
-        return f"no space left in {self.root}: free some, or name another folder with --store; finished stages are kept"
+        # of a quota, and of what failed elsewhere, the store's disk knows nothing
+        full = shutil.disk_usage(self.root).free < ROOM
+        where = f"{self.root}" if full else f"{self.root}, or in {tempfile.gettempdir()} (TMPDIR) where temporary files lie"
+        return f"no space left in {where}: free some, or name another folder with --store; finished stages are kept"
 
     def _remove_leftovers(self) -> None:
         """Removes what killed processes left half-written; a folder whose lock is held belongs to a living one."""

@@ -95,13 +95,14 @@ def compute(stages: Sequence[Stage], store: Store, jobs: int, watched: Path | No
                 begun = begun[:1] if not running else []
             else:
                 begun = [stage for stage in begun if not _shared(stage, slots)]
-            # one that begins alone has all threads; one that joins others later has its part
+            # one that begins alone has all threads; one that joins others later has its part, and what is timed has that always
             share = max(threads // max(len(running) + len(begun), 1), 1)
             for stage in begun:
                 del left[stage.key]
                 store.progress.begin(stage)
                 place = None if _shared(stage, slots) else slots.free.pop(0)
-                running[slots.begin(place, store.root, stage, share, watched)] = stage, place
+                timed = stage.name == "ranking"
+                running[slots.begin(place, store.root, stage, max(threads // jobs, 1) if timed else share, watched)] = stage, place
             if not running:
                 return  # what is left waits for what failed
             for future in wait(running, return_when=FIRST_COMPLETED).done:

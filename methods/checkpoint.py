@@ -5,7 +5,6 @@ unfinished/000000420/   weights, optimizer, random states of every process, the 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 
+from methods.durable import file_hash
 from methods.interruption import Interrupted, answered, asked
 from methods.processes import unwrapped
 
@@ -137,8 +137,7 @@ def _hashes(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.name != CONTENTS:
-            with path.open("rb") as file:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.relative_to(folder).as_posix()] = file_hash(path)
     return found
 
 

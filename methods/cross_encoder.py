@@ -6,16 +6,15 @@ Q queries, N images, U different pictures among them, K pairs, P positions and H
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import tempfile
-import weakref
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from baselines.nameless import nameless
 from methods.data import Gallery
 from methods.dense import best_first
 from methods.rerank import RerankRetriever
@@ -47,8 +46,8 @@ class CrossEncoderRetriever(RerankRetriever):
     """
 
     paradigm = "one-tower"
+    version = 2
     matcher: Matcher
-    _remove: weakref.finalize | None = None
 
     @abstractmethod
     def _load_parts(self) -> None:
@@ -127,12 +126,7 @@ class CrossEncoderRetriever(RerankRetriever):
         if size > free:
             taken = f"the hidden states of {shape[0]:,} pictures take {size / 1e9:.1f} GB"
             raise ValueError(f"{taken}, and {where} has {free / 1e9:.1f} free: set TMPDIR to a larger disk, or mode to itc")
-        if self._remove is not None:
-            self._remove()  # a gallery that was indexed before
-        handle, path = tempfile.mkstemp(suffix=".states")
-        os.close(handle)
-        self._remove = weakref.finalize(self, os.unlink, path)
-        return np.memmap(path, dtype, "w+", shape=shape)
+        return nameless(shape, dtype)
 
 
 def _different(pictures: Iterable[Image], first: dict[bytes, int], picture_N: list[int]) -> Iterator[Image]:

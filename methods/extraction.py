@@ -111,14 +111,17 @@ def by_length(captions: Sequence[str]) -> list[int]:
     return sorted(range(len(captions)), key=lambda row: len(captions[row]))
 
 
-def pack_states(clip: CLIP, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Returns the token states of captions laid end to end, bfloat16 (T, H), and where each begins, (Q + 1,); all in memory."""
+def pack_states(clip: CLIP, captions: Sequence[str]) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the token states of captions laid end to end, bfloat16 (T, H), where each begins, (Q + 1,), and the captions' projected
+    vectors, (Q, D); all in memory."""
     order = by_length(captions)
-    found = list(encoded(clip, [captions[row] for row in order], states=True))
-    lengths_Q = torch.cat([lengths_B for _, lengths_B in found])
-    parts = torch.cat([states_TH for states_TH, _ in found]).split(lengths_Q.tolist())
-    in_place: list[Tensor] = [torch.empty(0)] * len(captions)
-    for row, states_TH in zip(order, parts, strict=True):
-        in_place[row] = states_TH
+    states: list[Tensor] = []
+    vectors: list[Tensor] = []
+    for first in range(0, len(order), TEXT_BATCH):
+        batch = clip.text_states([captions[row] for row in order[first : first + TEXT_BATCH]])
+        states += batch.states_BTH.bfloat16()[batch.mask_BT].split(batch.mask_BT.sum(1).tolist())
+        vectors.append(batch.vectors_BD)
+    places = np.argsort(order)
+    in_place = [states[place] for place in places]
     lengths_Q = torch.tensor([len(states_TH) for states_TH in in_place])
-    return torch.cat(in_place), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)])
+    return torch.cat(in_place), torch.cat([torch.zeros(1, dtype=torch.long), lengths_Q.cumsum(0)]), torch.cat(vectors)[places]

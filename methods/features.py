@@ -25,6 +25,7 @@ from methods.encoder import EncoderSettings
 from methods.extraction import picture_shards, write_states
 from methods.heartbeat import beat
 from methods.reads import SplitArrays, known, note, selecting
+from methods.recall import dense_recall
 from methods.stage import UNFINISHED
 
 
@@ -104,7 +105,13 @@ def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarra
         cached = features / f"{split}.npz"
         if cached.is_file() and (features / "data.txt").read_text() == Path(folder).name:
             stored = SplitArrays(features, split)
-            return stored["images_ND"][rows_in(stored["image_ids_N"], gallery.image_ids_N)]
+            rows_N = rows_in(stored["image_ids_N"], gallery.image_ids_N)
+            unknown = gallery.image_ids_N[rows_N < 0]
+            if len(unknown):
+                raise ValueError(
+                    f"{cached} has no image {unknown[0]}, and {len(unknown) - 1} more: give a gallery of {split}, or no source"
+                )
+            return stored["images_ND"][rows_N]
     return CLIP(encoder).picture_feats(gallery.pictures, len(gallery))
 
 
@@ -128,10 +135,10 @@ def extract_trunks(config: Mapping[str, Any], inputs: Mapping[str, Path], out: P
     return report
 
 
-def mean_states(states: PackedStates, chunk: int = 4096) -> Tensor:
+def mean_states(states: PackedStates) -> Tensor:
     """Returns the mean over each caption's tokens, float32 (Q, H): what the text tower's mean pooling hands to its projection."""
     parts = []
-    for rows_B in torch.arange(len(states.start_Q1) - 1).split(chunk):
+    for rows_B in torch.arange(len(states.start_Q1) - 1).split(4096):
         padded_BTH, mask_BT = states.take(rows_B)
         parts.append(padded_BTH.float().sum(1) / mask_BT.sum(1, keepdim=True))
     return torch.cat(parts)
@@ -175,8 +182,9 @@ def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Pa
             optimizer.step()
             schedule.step()
         with torch.inference_mode():
-            val_ND, val_QD = (nn.functional.normalize(head(x), dim=-1) for head, x in ((image_head, val_NH), (text_head, val_QH)))
-            recall = float(((val_QD @ val_ND.T).argmax(1) == val_rows_Q).float().mean()) * 100
+            heads_on_val = ((image_head, val_NH), (text_head, val_QH))
+            val_ND, val_QD = (nn.functional.normalize(head(x), dim=-1).cpu().numpy() for head, x in heads_on_val)
+            recall = dense_recall(val_QD, val_ND, val_rows_Q.cpu().numpy())
         curve.append(round(recall, 2))
         if recall > best:
             heads = {"visual.head": image_head, "text.proj": text_head}

@@ -31,6 +31,7 @@ class GenerativeRetriever(Retriever):
     """
 
     paradigm = "generative"
+    version = 2
     config: Settings
 
     @abstractmethod
@@ -120,17 +121,20 @@ class GenerativeRetriever(Retriever):
         return [[tuple(code for code in codes_L if code >= 0) for codes_L in codes_XL[owner_X == image].tolist()] for image in image_ids]
 
     def rank_codes(self, codes_QM: np.ndarray, scores_QM: np.ndarray, k: int) -> Ranking:
-        """Returns the images of ranked codes: the best code of an image counts, images of one code or of equal scores are tied."""
+        """Returns the images of ranked codes, k groups of them: the best code of an image counts, images of one code or of equal scores
+        are tied."""
         ids_N, rows = self._arrays["ids_N"], []
         for codes_M, scores_M in zip(codes_QM, scores_QM, strict=True):
             seen: set[int] = set()
             images: list[int] = []
             scores: list[float] = []
+            groups = 0
             for code, score in zip(codes_M.tolist(), scores_M.tolist(), strict=True):
-                if code < 0 or (len(images) >= k and score != scores[-1]):
+                if code < 0 or (groups >= k and score != scores[-1]):
                     break
                 for row in self._rows_X[self._start_C1[code] : self._start_C1[code + 1]].tolist():
                     if row not in seen:
+                        groups += not scores or score != scores[-1]
                         seen.add(row)
                         images.append(row)
                         scores.append(score)

@@ -61,24 +61,26 @@ def pretrain(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -
         total = torch.zeros((), device=device())
         order = batches(lengths_Q, lengths_Q, BATCH, random)
         for rows_B in tqdm(order, desc=f"language model {epoch + 1}/{config['epochs']}", unit="step", leave=False):
-            loss = _loss(model.train(), [words[row] for row in rows_B.tolist()])
+            batch = [words[row] for row in rows_B.tolist()]
+            loss = _loss(model.train(), batch)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_GRADIENT)
             optimizer.step()
             schedule.step()
-            total += loss.detach() / len(order)
-        losses.append(round(float(total), 4))
+            total += loss.detach() * _predicted(batch)  # captions of a batch are of like length: some have few tokens
+        losses.append(round(float(total) / _predicted(words), 4))
     with selecting():  # nothing is chosen by it: it is only said
         told = list(data.split("val").captions)
     val = tokenizer(told, truncation=True, max_length=128)["input_ids"]
     with torch.inference_mode():
-        found = [float(_loss(model.eval(), val[first : first + BATCH])) for first in range(0, len(val), BATCH)]
+        parts = [val[first : first + BATCH] for first in range(0, len(val), BATCH)]
+        val_total = sum(float(_loss(model.eval(), part)) * _predicted(part) for part in parts)
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     return {
         "loss by epoch": losses,
-        "val loss": round(sum(found) / len(found), 4),
+        "val loss": round(val_total / _predicted(val), 4),
         "words": len(tokenizer),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
@@ -113,3 +115,8 @@ def _loss(model: Any, words: Sequence[Sequence[int]]) -> torch.Tensor:
     mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in words], device=device())
     with autocast():
         return model(input_ids=ids_BT, attention_mask=mask_BT, labels=ids_BT.masked_fill(mask_BT == 0, -100)).loss
+
+
+def _predicted(words: Sequence[Sequence[int]]) -> int:
+    """Returns how many tokens of some captions are predicted: all but the first of each."""
+    return sum(len(row) - 1 for row in words)

@@ -6,7 +6,6 @@ hub's cache (HF_HOME), in `~/.cache/clip` for the few checkpoints that open_clip
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -17,7 +16,7 @@ from typing import Literal
 
 from methods.lavis_list import lavis_file
 from methods.open_clip_list import open_clip_source
-from methods.weights import contents_hash, damage
+from methods.weights import INDEX, contents_hash, damage, shards_named
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOKENIZER = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
@@ -133,12 +132,12 @@ def require(needs: Iterable[Need]) -> None:
 
 
 def weights_of(need: Need) -> list[Path]:
-    """Returns the files of weights that meet a need."""
+    """Returns the files of weights that meet a need, and the indexes of those in several files."""
     if need.kind == "environment" or need.files:
         return []
     path = resolve(need)
     files = [path] if path.is_file() else sorted(each for each in path.iterdir() if each.is_file())
-    return [file for file in files if any(fnmatch(file.name, pattern) for pattern in WEIGHTS)]
+    return [file for file in files if any(fnmatch(file.name, pattern) for pattern in (*WEIGHTS, f"*{INDEX}"))]
 
 
 def expanded(needs: Iterable[Need]) -> list[Need]:
@@ -147,7 +146,7 @@ def expanded(needs: Iterable[Need]) -> list[Need]:
 
 
 def identity(need: Need) -> str:
-    """Returns what tells this very model from another of the same name: a commit, a checkpoint's name, a hash of contents.
+    """Returns what tells this very model from another of the same name: a commit, or a hash of contents.
 
     It enters the keys of stages. What is not there yet has its name alone; it is refused before any stage runs.
     """
@@ -157,7 +156,9 @@ def identity(need: Need) -> str:
     if need.kind == "hub":
         return f"hub:{need.name}@{path.name}"
     if need.kind == "open_clip":
-        return f"open_clip:{need.name}@{need.revision}"
+        # of a repository the snapshot's commit; a tag alone says nothing of what the repository holds by now
+        is_snapshot = path.parent.parent.name == "snapshots"
+        return f"open_clip:{need.name}@{need.revision}:{path.parent.name if is_snapshot else contents_hash(path)}"
     return f"sha256:{contents_hash(path)}"
 
 
@@ -195,17 +196,10 @@ def _snapshot(need: Need) -> Path | None:
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if need.files:
         return folder if any(fnmatch(name, pattern) for name in names for pattern in need.files) else None
-    shards = {shard for name in names if name.endswith(".index.json") for shard in _shards(folder / name)}
+    shards = {shard for name in names if name.endswith(INDEX) for shard in shards_named(folder / name)}
     has_config = names & {"config.json", "open_clip_config.json"}
     has_weights = any(fnmatch(name, pattern) for name in names for pattern in WEIGHTS)
     return folder if has_config and has_weights and shards <= names else None
-
-
-def _shards(index: Path) -> set[str]:
-    try:
-        return set(json.loads(index.read_text())["weight_map"].values())
-    except (ValueError, KeyError, AttributeError):
-        return set()
 
 
 def _checkpoint(need: Need) -> Path | None:

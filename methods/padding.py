@@ -14,11 +14,12 @@ CLUSTER = 256
 """Images of a cluster, which share all tokens of their code but the last, or lie about one vector."""
 NOISE = 0.5
 """Length of what a clustered vector adds to its centre: two of a cluster have a cosine near 0.8."""
+SEED = 0
 
 
-def vectors(real_RD: np.ndarray, images: int, gallery: str, seed: int = 0) -> np.ndarray:
+def vectors(real_RD: np.ndarray, images: int, gallery: str) -> np.ndarray:
     """Returns unit vectors, float32 (N, D): the real ones first, then drawn ones."""
-    rng, width = np.random.default_rng(seed), real_RD.shape[1]
+    rng, width = np.random.default_rng(SEED), real_RD.shape[1]
     count = max(images - len(real_RD), 0)
     if gallery == "random":
         drawn_ND = rng.standard_normal((count, width), dtype=np.float32)
@@ -31,12 +32,12 @@ def vectors(real_RD: np.ndarray, images: int, gallery: str, seed: int = 0) -> np
     return np.concatenate([real_RD[:images].astype(np.float32), drawn_ND])
 
 
-def codes(real_RL: np.ndarray, images: int, tokens: int, gallery: str, seed: int = 0) -> np.ndarray:
+def codes(real_RL: np.ndarray, images: int, tokens: int, gallery: str) -> np.ndarray:
     """Returns codes of one length as a quantiser gives them, (N, L) of the real codes' type: the real ones first, then drawn ones.
 
     Random codes are uniform. Clustered ones share all tokens but the last with the others of their cluster.
     """
-    rng, length = np.random.default_rng(seed), real_RL.shape[1]
+    rng, length = np.random.default_rng(SEED), real_RL.shape[1]
     count = max(images - len(real_RL), 0)
     if gallery == "random":
         drawn_NL = rng.integers(0, tokens, (count, length))

@@ -23,7 +23,6 @@ from methods.reads import SplitArrays, note
 from methods.stage import Stage
 
 NEAREST = "nearest"
-BATCH = 256
 CHUNK = 64  # pictures compared with all training captions at a time
 
 
@@ -95,7 +94,6 @@ def loaded(inputs: Mapping[str, Path], splits: Sequence[str]) -> list[PseudoQuer
 
 def make(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: `count` captions for each picture of a split, and the text tower's states of them."""
-    import torch
     from safetensors.torch import save_file
 
     from baselines.clip import CLIP
@@ -111,12 +109,9 @@ def make(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     else:
         made = _captioned(config, data, image_ids_N)
     captions, rows = [text for texts in made for text in texts], np.repeat(np.arange(len(made)), [len(texts) for texts in made])
-    clip = CLIP(inputs["encoder"])
-    states_TH, start_P1 = pack_states(clip, captions)
-    vectors = [clip.text_states(captions[first : first + BATCH]).vectors_BD for first in range(0, len(captions), BATCH)]
+    states_TH, start_P1, texts_PD = pack_states(CLIP(inputs["encoder"]), captions)
     save_file({"states_TH": states_TH, "start_P1": start_P1}, out / "states.safetensors")
-    texts_PD = torch.cat(vectors).cpu().numpy()
-    np.savez(out / "queries.npz", rows_P=rows, image_ids_N=image_ids_N, images_ND=images_ND, texts_PD=texts_PD)
+    np.savez(out / "queries.npz", rows_P=rows, image_ids_N=image_ids_N, images_ND=images_ND, texts_PD=texts_PD.numpy())
     (out / "queries.json").write_text(json.dumps({"split": split, "by": config["by"], "captions": made}, indent=1))
     short = sum(len(texts) < count for texts in made)
     return {"split": split, "by": config["by"], "pictures": len(made), "captions": len(captions), "pictures with fewer": short}

@@ -122,8 +122,8 @@ class SplitArrays(Mapping[str, np.ndarray]):
         folder: of the stage `features`: `images_ND`, `texts_QD`, `image_ids_N`, `caption_rows_Q`.
     """
 
-    def __init__(self, folder: Path, split: str, suffix: str = ""):
-        self.path, self.split = Path(folder) / f"{split}{suffix}.npz", split
+    def __init__(self, folder: Path, split: str):
+        self.path, self.split = Path(folder) / f"{split}.npz", split
 
     def __getitem__(self, name: str) -> np.ndarray:
         with known(), np.load(self.path, allow_pickle=False) as stored:

@@ -56,7 +56,7 @@ class OracleRetriever(Retriever):
         for known in encoded:
             is_match_N = np.isin(self.ids_N, list(known))
             match, rest = self.ids_N[is_match_N], self.ids_N[~is_match_N]
-            ids = np.concatenate([match, rest[: max(k - len(match), 0)]])
+            ids = np.concatenate([match, rest[: k - bool(len(match))]])
             group = np.concatenate([np.zeros(len(match)), np.arange(len(ids) - len(match)) + bool(len(match))])
             rows.append((ids, -group, group))
         return Ranking.from_rows(rows, k)

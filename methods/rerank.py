@@ -97,7 +97,7 @@ class ComposedRetriever(RerankRetriever):
 
     def reached(self, encoded: tuple[Any, Any], k: int, knobs: SearchKnobs) -> Iterator[np.ndarray]:
         width = knobs.shortlist if self.shortlists else max(k, knobs.beam)
-        for ids_W in self.first.search(encoded[0], width, knobs).ids_QW:
+        for ids_W in self.first.search(encoded[0], width, knobs).listed(width):
             ids_K = ids_W[ids_W != PAD]
             yield np.sort(self._order_N[np.searchsorted(self.ids_N, ids_K, sorter=self._order_N)])
 

@@ -1,6 +1,6 @@
 """The one interface that every method stands behind, and the ranking that it returns.
 
-Q queries, N gallery images, W columns of a ranking (W >= k: the last tie group is always listed in full).
+Q queries, N gallery images, W columns of a ranking (W >= k: k tie groups are listed, in full).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Ranking:
         ids_QW: int64 image ids, best first, unique in a row, padded with -1.
         scores_QW: float32, never rising along a row; what pads is -inf.
         group_QW: int32 tie group, counted from 0 along a row: images of one group are tied. What pads is -1.
-        k: how many images were asked for. W may exceed k, since the last group is listed in full: only so can a tie across the cut be
-            judged by any rule. Within a group the order is the gallery's.
+        k: how many were asked for: k groups are listed if there are so many, in full, so W may exceed k. Only so can any rule judge: one
+            counts groups, and the others what is tied across the cut. Within a group the order is the gallery's.
 
     Example: two images under one code, asked for k = 1:
         ids [[7, 9]], scores [[-0.5, -0.5]], group [[0, 0]], k 1.
@@ -79,6 +79,12 @@ class Ranking:
         for query, (ids, scores, group) in enumerate(rows):
             ids_QW[query, : len(ids)], scores_QW[query, : len(ids)], group_QW[query, : len(ids)] = ids, scores, group
         return cls(ids_QW, scores_QW, group_QW, k)
+
+    def listed(self, count: int) -> np.ndarray:
+        """Returns the ids of the first `count` images, at most k, and of what ties with the last of them, padded, (Q, W)."""
+        last_Q1 = self.group_QW[:, count - 1 : count]
+        ids_QW = np.where((self.group_QW > last_Q1) & (last_Q1 != PAD), PAD, self.ids_QW)
+        return ids_QW[:, : max(count, (ids_QW != PAD).sum(1).max(initial=0))]
 
     def save(self, path: Path) -> None:
         """Writes the arrays as `.npz`; ids and groups in 32 bits where they fit."""
@@ -142,7 +148,7 @@ class Retriever(ABC):
 
     @abstractmethod
     def search(self, encoded: Any, k: int, knobs: SearchKnobs) -> Ranking:
-        """Returns the k best images of each query, fewer where the method cannot rank so many."""
+        """Returns the k best images of each query and all of the k best tie groups, fewer where the method cannot rank so many."""
 
     def codes_of(self, image_ids: Sequence[int]) -> list[list[tuple[int, ...]]]:
         """Returns the identifiers of some indexed images, as a person is shown them: none, but for a generative method."""

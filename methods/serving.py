@@ -112,7 +112,7 @@ class Models:
 
         def search(encoded: tuple[Any, np.ndarray]) -> np.ndarray:
             states, queries_QD = encoded
-            ids_QW = self.avg.search(states, LIST_BEAM, SearchKnobs(beam=LIST_BEAM)).ids_QW
+            ids_QW = self.avg.search(states, LIST_BEAM, SearchKnobs(beam=LIST_BEAM)).listed(LIST_BEAM)
             scores_QW = np.einsum("qwd,qd->qw", vectors_ND[ids_QW.clip(min=0)], queries_QD)
             scores_QW[ids_QW == PAD] = -np.inf
             return np.take_along_axis(ids_QW, np.argsort(-scores_QW, axis=1, kind="stable"), axis=1)
@@ -141,8 +141,9 @@ def _vector_search(index: VectorSearch) -> Callable[[np.ndarray], Any]:
 
 
 def shared(found_QK: np.ndarray, exact_QK: np.ndarray) -> float:
-    """Returns the mean share of the exact rows that another search found too."""
-    return float(np.mean([len(set(found) & set(exact)) / len(exact) for found, exact in zip(found_QK.tolist(), exact_QK.tolist())]))
+    """Returns the mean share of the exact rows that another search found too; what pads is no row."""
+    rows = [[{row for row in of_query if row != PAD} for of_query in found.tolist()] for found in (found_QK, exact_QK)]
+    return float(np.mean([len(found & exact) / max(len(exact), 1) for found, exact in zip(*rows, strict=True)]))
 
 
 class PairReader(Protocol):

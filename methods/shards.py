@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from methods.durable import put
 from methods.heartbeat import beat
 from methods.weights import damage
 
@@ -73,18 +74,6 @@ class Shards:
             joined[first:end] = part
         assert joined is not None, "nothing to join"
         return joined
-
-
-def put(unfinished: Path, path: Path) -> None:
-    """Renames a finished file to its place; it is there whole or not at all, after a power cut too."""
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _fault(path: Path) -> str | None:

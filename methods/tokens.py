@@ -16,6 +16,7 @@ from avg.tokenizer import Tokenizer, train_tokenizer
 from methods.dense import unit
 from methods.pseudo_queries import loaded
 from methods.reads import SplitArrays, selecting
+from methods.recall import dense_recall
 
 
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -58,21 +59,14 @@ def codes(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         if config["selection"] not in config["splits"]:
             add(config["selection"])
         stored = SplitArrays(inputs["features"], config["selection"])
-        texts_QD, rows_Q, images_ND = stored["texts_QD"], stored["caption_rows_Q"], stored["images_ND"]
+        texts_QD, rows_Q, images_ND = unit(stored["texts_QD"]), stored["caption_rows_Q"], stored["images_ND"]
         report[config["selection"]] |= {
-            "R@1 of vectors": dense_recall(texts_QD, images_ND, rows_Q),
-            "R@1 of decoded codes": dense_recall(texts_QD, tokenizer.rebuild(images_ND), rows_Q),
+            "R@1 of vectors": round(dense_recall(texts_QD, unit(images_ND), rows_Q), 2),
+            "R@1 of decoded codes": round(dense_recall(texts_QD, unit(tokenizer.rebuild(images_ND)), rows_Q), 2),
         }
     rows_VE = tokenizer.codebooks().reshape(-1, tokenizer.settings.code_width)
     np.savez(out / "codes.npz", codes_XL=np.concatenate(found), image_ids_X=np.concatenate(ids), codebook_VE=rows_VE)
     return report
-
-
-def dense_recall(texts_QD: np.ndarray, images_ND: np.ndarray, rows_Q: np.ndarray) -> float:
-    """Returns R@1 in percent by cosine; images that tie with the best, those of one code, share the hit."""
-    scores_QN = unit(texts_QD) @ unit(images_ND).T
-    best_QN = scores_QN >= scores_QN.max(1, keepdims=True)
-    return round(float((best_QN[np.arange(len(rows_Q)), rows_Q] / best_QN.sum(1)).mean()) * 100, 2)
 
 
 def flat_codes(tokenizer: Tokenizer, images_ND: np.ndarray) -> np.ndarray:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from methods.durable import file_hash, put
 
 ARRAYS = ("first_S", "count_S", "token_E", "child_E", "identifiers_NL", "alive_N")
 RECORD = "trie.json"
@@ -29,29 +30,19 @@ def save(folder: Path, arrays: Mapping[str, np.ndarray], fan_out: tuple[int, ...
     for name in ARRAYS:
         path = folder / f"{name}.npy"
         unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
+        with unfinished.open("wb") as file:  # np.save would add .npy to a path
             np.save(file, arrays[name], allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
         files[name] = {
             "shape": list(arrays[name].shape),
             "dtype": arrays[name].dtype.str,
             "bytes": unfinished.stat().st_size,
-            "sha256": _sha256(unfinished),
+            "sha256": file_hash(unfinished),
         }
-        os.replace(unfinished, path)
+        put(unfinished, path)
     whole = {"version": VERSION, "fan_out": list(fan_out), "files": files}
     unfinished = folder / f"{RECORD}.part"
-    with unfinished.open("w") as text:
-        json.dump({**whole, "sha256": _seal(whole)}, text, indent=1)
-        text.flush()
-        os.fsync(text.fileno())
-    os.replace(unfinished, folder / RECORD)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    unfinished.write_text(json.dumps({**whole, "sha256": _seal(whole)}, indent=1))
+    put(unfinished, folder / RECORD)
 
 
 def load(folder: Path, verify: bool) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:
@@ -85,7 +76,7 @@ def _mapped(path: Path, stated: Mapping[str, Any], verify: bool) -> np.ndarray:
         size = path.stat().st_size
         if size != stated["bytes"]:
             raise ValueError(f"{path} has {size} bytes instead of {stated['bytes']}: {REMEDY}")
-        if verify and _sha256(path) != stated["sha256"]:
+        if verify and file_hash(path) != stated["sha256"]:
             raise ValueError(f"{path} has other contents than when it was saved (sha256 differs): {REMEDY}")
     except FileNotFoundError:
         raise ValueError(f"{path} is missing: {REMEDY}") from None
@@ -99,11 +90,6 @@ def _mapped(path: Path, stated: Mapping[str, Any], verify: bool) -> np.ndarray:
         kind = f"{array.dtype.str} {list(array.shape)} instead of {stated['dtype']} {stated['shape']}"
         raise ValueError(f"{path} is {kind}: {REMEDY}")
     return array
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _seal(record: Mapping[str, Any]) -> str:

@@ -22,10 +22,11 @@ from baselines.ahead import in_order
 from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
+from methods.durable import put
 from methods.extraction import TEXT_BATCH
 from methods.heartbeat import beat
 from methods.reads import note, selecting
-from methods.shards import put
+from methods.recall import dense_recall
 from methods.stage import UNFINISHED
 
 log = logging.getLogger("vokenbench")
@@ -145,5 +146,4 @@ def recall(clip: CLIP, split: Split) -> float:
     images_ND = unit(clip.picture_feats(pictures, len(pictures)))
     batches = [captions[first : first + TEXT_BATCH] for first in range(0, len(captions), TEXT_BATCH)]
     texts_QD = unit(np.concatenate([clip.text_states(batch).vectors_BD.numpy() for batch in batches]))
-    hits = sum(int((text_D @ images_ND.T).argmax() == row) for text_D, row in zip(texts_QD, rows_Q, strict=True))
-    return round(100 * hits / len(texts_QD), 2)
+    return round(dense_recall(texts_QD, images_ND, rows_Q), 2)

@@ -11,6 +11,7 @@ import torch
 from avg.generator import PAD, Generator
 from methods.beam import DeviceTrie, beam_search
 from methods.identified import Identified, Shown
+from methods.recall import expected_hits
 from methods.trie import Trie
 
 VALIDATION_QUERIES = 1000
@@ -24,15 +25,17 @@ def validation_recall(model: Generator, split: Identified) -> float:
     trie = Trie.build(split.codes_XL.numpy())
     code_X = trie.rows_of(split.codes_XL.numpy())
     owner_X = np.repeat(np.arange(len(split.count_N)), split.count_N.numpy())
-    sharing_C = np.bincount(code_X, minlength=len(trie.identifiers_NL))
-    owns = set(zip(owner_X.tolist(), code_X.tolist(), strict=True))
+    # an image may have one identifier twice
+    owned_X2 = np.unique(np.stack([owner_X, code_X], 1), axis=0)
+    owns, sharing_C = set(map(tuple, owned_X2.tolist())), np.bincount(owned_X2[:, 1])
     found = DeviceTrie(trie, model.device)
     queries = torch.arange(min(VALIDATION_QUERIES, len(split.features.texts_QD)))
     hits = 0.0
     for rows_B in queries.split(250):
         codes_BM, _ = beam_search(model.reader(split.text_source(model, rows_B), found.length), found, VALIDATION_BEAM)
-        for image, code in zip(split.caption_images(rows_B).tolist(), codes_BM[:, 0].tolist(), strict=True):
-            hits += ((image, code) in owns) / sharing_C[code]
+        first_B = codes_BM[:, 0].tolist()
+        missed_B = np.array([pair not in owns for pair in zip(split.caption_images(rows_B).tolist(), first_B, strict=True)])
+        hits += float(expected_hits(missed_B, sharing_C[first_B], 1).sum())
     return round(100 * hits / len(queries), 2)
 
 

@@ -8,11 +8,17 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
+from methods.durable import file_hash
+
 HEADER_LIMIT = 100_000_000  # of the safetensors format
+INDEX = ".index.json"
 
 
 def damage(path: Path) -> str | None:
-    """Returns what is wrong with a file of weights, or None: of `.safetensors` by its header, of PyTorch's files by their directory."""
+    """Returns what is wrong with a file of weights, or None: of `.safetensors` by its header, of PyTorch's files by their directory, and
+    of an index of shards whether it names any."""
+    if path.name.endswith(INDEX):
+        return None if shards_named(path) else "it is no index of shards"
     if path.suffix == ".safetensors":
         return _safetensors(path)
     if path.suffix in (".pt", ".pth", ".bin"):
@@ -23,6 +29,14 @@ def damage(path: Path) -> str | None:
         if begin[:2] != b"PK" and begin[:1] != b"\x80":
             return "it is no file of PyTorch's"
     return None
+
+
+def shards_named(index: Path) -> set[str]:
+    """Returns the files of weights that an index names, none where it cannot be read."""
+    try:
+        return set(json.loads(index.read_text())["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return set()
 
 
 def _safetensors(path: Path) -> str | None:
@@ -51,5 +65,4 @@ def contents_hash(path: Path) -> str:
 
 @lru_cache(maxsize=4096)
 def _sha256(path: str, size: int, mtime_ns: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_hash(Path(path))

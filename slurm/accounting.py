@@ -39,10 +39,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """Jobs by id, those that nobody knows left out, and what could not be asked."""
+    """Jobs by id, those that nobody knows left out, and what could not be asked; `unknown` says why squeue did not answer."""
 
     jobs: dict[str, Job]
     complaints: tuple[str, ...] = ()
+    unknown: str = ""
 
 
 def ask(job_ids: Sequence[str]) -> Answer:
@@ -51,15 +52,15 @@ def ask(job_ids: Sequence[str]) -> Answer:
         return Answer({})
     arrays = sorted({job_id.partition("_")[0] for job_id in job_ids}, key=int)
     complaints = []
-    live, trouble = _live(arrays)
-    if trouble:
-        complaints.append(f"squeue does not answer ({trouble}): what waits and runs is not known")
+    live, unknown = _live(arrays)
+    if unknown:
+        complaints.append(f"squeue does not answer ({unknown}): what waits and runs is not known")
     ended, trouble = _accounted(arrays)
     if trouble:
         complaints.append(DEGRADED.format(trouble))
         ended = _remembered(arrays)
     found = {**ended, **live}
-    return Answer({job_id: found[job_id] for job_id in job_ids if job_id in found}, tuple(complaints))
+    return Answer({job_id: found[job_id] for job_id in job_ids if job_id in found}, tuple(complaints), unknown)
 
 
 def _live(arrays: Sequence[str]) -> tuple[dict[str, Job], str]:

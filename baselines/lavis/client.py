@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from baselines.blip_text import prepared
 from baselines.lavis import frames
+from baselines.nameless import nameless
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,11 +77,9 @@ class LavisBLIP:
     def use_states(self, states_UPH: np.ndarray) -> None:
         """Takes the hidden states that `match_logits` reads: as a file that both processes map."""
         if not isinstance(states_UPH, np.memmap):
-            handle, path = tempfile.mkstemp(suffix=".states")
-            weakref.finalize(self, os.unlink, path)
-            with open(handle, "wb") as file:
-                states_UPH.tofile(file)
-            states_UPH = np.memmap(path, states_UPH.dtype, "r", shape=states_UPH.shape)
+            mapped_UPH = nameless(states_UPH.shape, states_UPH.dtype)
+            mapped_UPH[:] = states_UPH
+            states_UPH = mapped_UPH
         where = {"path": str(states_UPH.filename), "offset": states_UPH.offset}
         self._ask({"do": "use_states", **where, "dtype": states_UPH.dtype.str, "shape": states_UPH.shape})
 

@@ -50,9 +50,8 @@ def status(name: str | None, watch: bool, every: float, store: Path) -> int:
 @store_option
 def collect(name: str | None, store: Path) -> int:
     """Print and write the tables of a batch from what is there; missing and failed cells are marked. Computes nothing."""
-    from benchmarks import campaign, parts
+    from benchmarks import campaign, results_folder
     from benchmarks.batch import status as batch_status
-    from benchmarks.grid import build_grid
     from benchmarks.render import markdown
 
     batch, stages = _opened(store, name)
@@ -60,10 +59,10 @@ def collect(name: str | None, store: Path) -> int:
     for request in batch.requests():
         measured = campaign.gathered(request.table, request.plans, stages, found.failures())
         if request.results is None:
-            grid, where = build_grid(request.table, request.datasets, measured.summaries, measured.failures), "nowhere: a part or variant"
+            grid, where = results_folder.grid(request.table, request.datasets, measured), "nowhere: a part or variant"
         else:
-            grid = parts.write(request.table, request.datasets, request.protocol, measured, request.results)
-            where = f"{request.results / campaign.folder_name(request.datasets, request.protocol)}/{request.table.name}.md .tex .csv"
+            grid = results_folder.write(request.table, request.datasets, request.protocol, measured, request.results)
+            where = f"{request.results / results_folder.folder_name(request.datasets, request.protocol)}/{request.table.name}.md .tex .csv"
         click.echo(markdown(grid))
         click.echo(f"written: {where}")
     for complaint in found.complaints:

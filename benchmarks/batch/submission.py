@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch.batch import Batch, Group, Request, batches, create, grouped, kind_of, missing_of, submitting
+from benchmarks.batch.batch import FOLDER, Batch, Group, Request, batches, create, grouped, kind_of, missing_of, submitting
 from benchmarks.batch.job import StageJob, shared
 from benchmarks.environment import PROJECT
 from benchmarks.options import STORE_VARIABLE
 from benchmarks.prefetch import refuse_missing
+from benchmarks.results_folder import writable
 from benchmarks.seal import UserError
 from benchmarks.stages import DEFAULT_ROOT, Store
 from methods.stage import Stage
@@ -36,8 +37,9 @@ def to_slurm(requests: Sequence[Request], store: Store, profile: Profile) -> Bat
         missing = missing_of(requests, store)
         if not missing:
             return None
+        elsewhere = running(store)
         batch = create(requests, store, "slurm", missing)
-        _submit(batch, missing, store, profile, running(store))
+        _submit(batch, missing, store, profile, elsewhere)
         return batch
 
 
@@ -108,16 +110,23 @@ def _task(batch: Batch, stage: Stage, store: Store, profile: Profile) -> Any:
 
 
 def running(store: Store) -> dict[str, str]:
-    """Returns the job of each stage that waits or runs in SLURM for some batch of the store."""
-    last = {
-        key: stage["jobs"][-1]
+    """Returns the job of each stage that waits or runs in SLURM for some batch of the store.
+
+    Raises:
+        UserError: if squeue does not answer.
+    """
+    # one of an old batch that was submitted again may live where a newer batch's has ended
+    last = [
+        (key, stage["jobs"][-1])
         for batch in batches(store)
         if (record := batch.record())["executor"] == "slurm"
         for key, stage in record["stages"].items()
         if stage["jobs"]
-    }
-    found = accounting.ask(list(last.values())).jobs
-    return {key: job for key, job in last.items() if job in found and found[job].active}
+    ]
+    answer = accounting.ask([job for _, job in last])
+    if answer.unknown:
+        raise UserError(f"squeue does not answer ({answer.unknown}), so that jobs might be submitted twice: try again when it does")
+    return {key: job for key, job in last if job in answer.jobs and answer.jobs[job].active}
 
 
 def to_queue(requests: Sequence[Request], store: Store, slots: int) -> Batch | None:
@@ -224,7 +233,7 @@ def offer(
         say(planned(requests, store, profile) if executor == "slurm" else listed(requests, store))
         return
     refuse_missing([plan for request in requests for plan in request.plans], store)
-    kept_writable(store)
+    writable(store.root / FOLDER, "--store, one that all nodes share")
     batch = to_slurm(requests, store, profile) if executor == "slurm" else to_queue(requests, store, slots)
     if batch is None:
         batch = create(requests, store, executor, [])
@@ -240,14 +249,3 @@ def _store_option(store: Store) -> str:
     """Returns the option that later commands need to find a store; nothing where they look there anyway."""
     unasked = Path(os.environ.get(STORE_VARIABLE) or DEFAULT_ROOT).resolve()
     return "" if store.root == unasked else f" --store {shlex.quote(str(store.root))}"
-
-
-def kept_writable(store: Store) -> None:
-    """Raises a UserError if batches cannot be kept in the store."""
-    folder = store.root / "batches"
-    try:
-        folder.mkdir(exist_ok=True)
-        (folder / f".probe-{os.getpid()}").touch()
-        (folder / f".probe-{os.getpid()}").unlink()
-    except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): name another folder, that all nodes share, with --store") from error

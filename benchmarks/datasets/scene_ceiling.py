@@ -116,7 +116,7 @@ def _said(said: str | None, true: np.ndarray, chance: float) -> np.ndarray:
 
 
 def order(likelihood_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns (rows_W, scores_W, group_W): possible images by falling likelihood, down to the end of the tie group that holds the k-th.
+    """Returns (rows_W, scores_W, group_W): possible images by falling likelihood, down to the end of the k-th tie group.
 
     Impossible images are left out. Scores are logarithms, one per group; within a group the order is the gallery's.
     """
@@ -125,9 +125,8 @@ def order(likelihood_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.
     falling = np.argsort(-logs, kind="stable")
     rows, logs = rows[falling], logs[falling]
     group = np.cumsum(np.diff(logs, prepend=logs[:1]) < -SAME)
-    if len(rows) > k:
-        kept = group <= group[k - 1]
-        rows, logs, group = rows[kept], logs[kept], group[kept]
+    kept = group < k
+    rows, logs, group = rows[kept], logs[kept], group[kept]
     scores = logs[np.searchsorted(group, group)]
     return rows[np.lexsort((rows, group))], scores.astype(np.float32), group.astype(np.int32)
 

@@ -26,7 +26,7 @@ def training_size(
     store: Path,
 ) -> int:  # fmt: skip
     """Measure rows of Table 1 on ever more training scenes, and draw R@1 against their number. The test scenes are the same."""
-    from benchmarks import campaign, tables
+    from benchmarks import campaign, results_folder, tables
     from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY
     from benchmarks.growth import training_size as growth
     from benchmarks.prefetch import refuse_missing
@@ -42,16 +42,16 @@ def training_size(
     table, stages = campaign.chosen(tables.table("table1"), rows or ROWS), Store(store)
     plans = campaign.plan_cells(table, chosen, seeds=seeds, tiny=tiny)
     if dry_run:
-        missing = campaign.missing(plans, stages)
-        click.echo(f"{len(missing)} stages are missing, about {sum(map(stages.durations.expected, missing)) / 60:.0f} min")
+        click.echo(campaign.left(plans, stages))
         return 0
-    kept = results or Path("results")
-    campaign.writable(kept / (TINY_DATASET if tiny else DEFAULT_DATASET))
+    kept = results or results_folder.RESULTS
+    results_folder.writable(kept / (TINY_DATASET if tiny else DEFAULT_DATASET))
+    results_folder.refuse_mixing(table, plans, kept, tiny)
     refuse_missing(plans, stages)
     measured = campaign.measure(table, plans, stages, jobs=chosen_jobs(jobs, tiny))
     for name in chosen:
-        campaign.write_summaries(table, [name], campaign.DEFAULT_PROTOCOL, measured.of(name), kept)
-        for _ in campaign.rendered_again(tables.table("table1"), kept, name, campaign.DEFAULT_PROTOCOL):
+        results_folder.write_summaries(table, [name], campaign.DEFAULT_PROTOCOL, measured.of(name), kept)
+        for _ in results_folder.rendered_again(tables.table("table1"), kept, name, campaign.DEFAULT_PROTOCOL):
             pass  # a Table 1 that lies there shows these cells too
     curves = growth.committed(kept, sizes)
     click.echo(growth.markdown(curves))

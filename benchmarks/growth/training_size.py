@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import campaign, tables, trainings
+from benchmarks import results_folder, tables, trainings
 from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
 from benchmarks.drawing import name_ends, save, set_style
@@ -69,8 +69,8 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
         for dataset in sizes
         if (row.key, dataset) in outcomes
     }
-    clusters_Q = same_queries(NAME, ((f"{row} on {name}", one) for row, name in series for one in outcomes[row, name].values()))
     labels, shown = {row.key: row.label for row in rows}, [s for s in summaries if (s["row"], s["dataset"]) in series]
+    clusters_Q = same_queries(NAME, ((f"{s['row']} on {s['dataset']}", s) for s in shown))
     remarks = trainings.notes([(f"{labels[s['row']]} on {s['dataset']}", s) for s in shown], NAME)
     formats = {name: {s["precision"] for s in shown if s["dataset"] == name and "precision" in s} for name in sizes}
     if len(set().union(*formats.values())) > 1:
@@ -91,7 +91,7 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
 
 def committed(results: Path, sizes: Sequence[str]) -> Curves:
     """Returns the curves from the summaries under a results folder, of the protocol `clean`."""
-    return curves(sizes, campaign.committed(results, sizes))
+    return curves(sizes, results_folder.committed(results, sizes))
 
 
 def committed_again(results: Path) -> list[Curves]:
@@ -177,7 +177,7 @@ def figure(found: Curves, folder: Path) -> None:
 
 def write(found: Curves, results: Path) -> Path:
     """Returns where it stands, without an ending, after writing tables and figure in all formats."""
-    folder = campaign.writable(results / found.home)
+    folder = results_folder.writable(results / found.home)
     for ending, text in (("md", markdown(found)), ("tex", latex(found)), ("csv", csv(found))):
         write_atomically(folder / f"{NAME}.{ending}", text)
     figure(found, folder)

@@ -24,6 +24,7 @@ from methods import code_statistics as statistics
 from methods.coding import Coding, Identifiers, identifier_stages
 from methods.data import Dataset
 from methods.dense import best_first, unit
+from methods.recall import distinct
 from methods.retriever import Ranking
 
 NAME = "codes"
@@ -158,11 +159,12 @@ def ideal_matcher(coding: Coding, rows_Q: np.ndarray) -> Outcomes:
 
 
 def dual_tower(texts_QD: np.ndarray, vectors_CD: np.ndarray, code_N: np.ndarray, ids_N: np.ndarray, rows_Q: np.ndarray) -> Outcomes:
-    """Returns what ranking by cosine gives, where image n has vector `code_N[n]`: images of one vector are tied."""
+    """Returns what ranking by cosine gives, where image n has vector `code_N[n]`: images of one vector or of equal ones are tied."""
     k = max(column.k for column in RECALL)
-    texts_QD, vectors_CD, rows = unit(texts_QD), unit(vectors_CD), []
+    texts_QD, rows = unit(texts_QD), []
+    vectors_CD, which_C = distinct(unit(vectors_CD))
     for start in range(0, len(texts_QD), 1024):
-        scores_BN = (texts_QD[start : start + 1024] @ vectors_CD.T)[:, code_N]
+        scores_BN = (texts_QD[start : start + 1024] @ vectors_CD.T)[:, which_C[code_N]]
         rows += [best_first(ids_N, scores_N, k) for scores_N in scores_BN]
     return outcomes(Ranking.from_rows(rows, k), ids_N[rows_Q])
 

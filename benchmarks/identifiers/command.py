@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.options import TINY_DATASET, chosen_datasets, data_options, names, results_option, store_option, tiny_option
+from benchmarks.options import chosen_datasets, data_options, names, results_option, store_option, tiny_option
 
 if TYPE_CHECKING:
     from benchmarks.cells import CellPlan
@@ -54,9 +54,8 @@ def planned(
         ValueError: as `table_of`, or if a named row is left out on a data set, or what a row needs is not on this machine, or
             nothing can be written to the results folder.
     """
-    from benchmarks import campaign
+    from benchmarks import campaign, results_folder
     from benchmarks.prefetch import refuse_missing
-    from benchmarks.progress import Bar
     from methods.coding import identifier_stages
 
     plans = campaign.plan_cells(table_of(keys), datasets, protocol, tiny=tiny, split=split)
@@ -67,23 +66,10 @@ def planned(
     refuse_missing([plan for plan in plans if store.plan(identifier_stages(plan.ranking).values())], store)
     if results:
         for dataset in datasets:
-            campaign.writable(results / campaign.folder_name([dataset], protocol))
+            results_folder.writable(results / results_folder.folder_name([dataset], protocol))
     wanted = [stage for plan in plans for stage in (plan.data, *identifier_stages(plan.ranking).values())]
-    store.progress = bar = Bar(store.plan(wanted), store.durations)
-    try:
-        for stage in wanted:
-            store.run(stage)
-    finally:
-        bar.close()
+    store.run_all(wanted)
     return by_dataset
-
-
-def kept_in(results: Path | None, datasets: Sequence[str], tiny: bool, split: str, part: bool) -> Path | None:
-    """Returns the results folder that a command writes to, or None for what is only to look at."""
-    if split != "test" and results:
-        raise ValueError(f"--split {split} is to look at and --results keeps what was measured on test: give one of the two")
-    aside = part or split != "test" or (tiny and tuple(datasets) != (TINY_DATASET,))
-    return results or (None if aside else Path("results"))
 
 
 @click.command()
@@ -102,14 +88,14 @@ def codes(
     """Report how identifiers are used, who shares one, what they keep of a picture, and what that caps R@K at."""
     import re
 
-    from benchmarks import campaign
+    from benchmarks import results_folder
     from benchmarks.identifiers import codes, codes_report
     from benchmarks.stages import Store
 
     if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ValueError(f"--name {name!r} becomes part of a file's name: use small letters, digits and hyphens")
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
-    kept = kept_in(results, datasets, tiny, split, part=bool(rows) and not name)
+    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(rows) and not name)
     stages = Store(store)
     for dataset, plans in planned(rows, datasets, protocol, tiny, split, stages, kept).items():
         stored = codes.measured(plans, stages, f"{codes.NAME}-{name}" if name else codes.NAME)
@@ -117,7 +103,7 @@ def codes(
         if kept is None:
             click.echo("written: nowhere: a part, variant or other split (see --results and --name)")
             continue
-        folder = campaign.writable(kept / campaign.folder_name([dataset], protocol))
+        folder = results_folder.writable(kept / results_folder.folder_name([dataset], protocol))
         click.echo(f"written: {folder / codes_report.write(stored, folder)}.md .tex .csv .json .png .pdf")
 
 
@@ -135,12 +121,12 @@ def figure5(
     results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Draw pairs of test images, from no shared voken to identical codes, chosen by rule."""
-    from benchmarks import campaign
+    from benchmarks import results_folder
     from benchmarks.identifiers import figure5, figure5_drawing
     from benchmarks.stages import Store
 
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
-    kept = kept_in(results, datasets, tiny, split, part=False)
+    kept = results_folder.kept_in(results, datasets, tiny, split)
     stages = Store(store)
     for dataset, (plan,) in planned([row], datasets, protocol, tiny, split, stages, kept).items():
         stored = figure5.measured(plan, stages, pairs)
@@ -148,7 +134,7 @@ def figure5(
         if kept is None:
             click.echo("written: nowhere: a variant or other split (see --results)")
             continue
-        folder = campaign.writable(kept / campaign.folder_name([dataset], protocol))
+        folder = results_folder.writable(kept / results_folder.folder_name([dataset], protocol))
         name = figure5.write(stored, folder)
         figure5_drawing.draw(stored, stages.run(plan.data), folder, name)
         click.echo(f"written: {folder / name}.md .json .png .pdf")

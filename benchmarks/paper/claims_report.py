@@ -9,7 +9,7 @@ import csv as csv_format
 import io
 from pathlib import Path
 
-from benchmarks import campaign
+from benchmarks import results_folder
 from benchmarks.claims import printed_p
 from benchmarks.paper.claim_words import Report, asked, circumstance, command, notes, shown, title
 from benchmarks.paper.claims import CLAIMS
@@ -121,7 +121,7 @@ def csv(found: Report) -> str:
 
 def write(found: Report, results: Path) -> Path:
     """Returns the folder, after writing the report to it in all formats."""
-    folder = campaign.writable(results / campaign.folder_name([found.dataset], found.protocol))
+    folder = results_folder.writable(results / results_folder.folder_name([found.dataset], found.protocol))
     for ending, text in (("md", markdown(found)), ("tex", latex(found)), ("csv", csv(found))):
         write_atomically(folder / f"{NAME}.{ending}", text)
     return folder

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign, trainings
+from benchmarks import campaign, results_folder, trainings
 from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.estimates import SeedHits, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
@@ -33,6 +33,7 @@ class Evidence:
     Args:
         outcomes: {row key: {seed: outcomes}}, as `benchmarks.estimates` names seeds.
         seconds: {row key: seconds of search for one query, the median over seeds}.
+        threads: {row key: on how many threads those were taken}; not of rows that do not say it, or were timed on several numbers.
         points: the speed record's, of one query at a time, see `benchmarks.run figure4`.
         shared: {row key: {with whom: shares of images that have the first 1, 2, ... vokens in common}}, the identifier report's.
         clusters_Q: the image of each query, the same for all rows.
@@ -45,6 +46,7 @@ class Evidence:
     rule: Rule = "expected"
     outcomes: Mapping[str, Mapping[int, Outcomes]] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
+    threads: Mapping[str, int] = field(default_factory=dict)
     points: Sequence[Mapping[str, Any]] = ()
     shared: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     clusters_Q: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))
@@ -84,17 +86,20 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
     """
     outcomes: dict[str, dict[int, Outcomes]] = {}
     seconds: dict[str, list[float]] = {}
+    threads: dict[str, set[int | None]] = {}
     for summary in summaries:
         outcomes.setdefault(summary["row"], {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
         if summary.get("search_seconds"):
             seconds.setdefault(summary["row"], []).append(summary["search_seconds"] / summary["queries"])
+            threads.setdefault(summary["row"], set()).add(summary.get("threads"))
     return Evidence(
         dataset=dataset,
         protocol=protocol,
         rule=rules_of(protocol).ties,
         outcomes=outcomes,
         seconds={row: median(values) for row, values in seconds.items()},
-        clusters_Q=same_queries(dataset, ((f"row {row}", one) for row, seeds in outcomes.items() for one in seeds.values())),
+        threads={row: number for row, (number, *others) in threads.items() if number and not others},
+        clusters_Q=same_queries(dataset, ((f"row {summary['row']}", summary) for summary in summaries)),
         remarks=trainings.notes([(summary["row"], summary) for summary in summaries], "all"),
     )
 
@@ -108,12 +113,12 @@ def committed(results: Path, dataset: str, protocol: str) -> Evidence:
     larger = larger_than(dataset)
     # speed depends on no protocol, so a data set has one record
     points = _record(results / dataset / "efficiency.json", "points")
-    rows = _record(results / campaign.folder_name([dataset], protocol) / "codes.json", "rows")
+    rows = _record(results / results_folder.folder_name([dataset], protocol) / "codes.json", "rows")
     return replace(
-        gathered(dataset, protocol, campaign.committed(results, [dataset], protocol)),
+        gathered(dataset, protocol, results_folder.committed(results, [dataset], protocol)),
         points=[point for point in points if point.get("batch", 1) == 1],
         shared={row["row"]: row["shared"] for row in rows},
-        larger=gathered(larger, protocol, campaign.committed(results, [larger], protocol)) if larger else None,
+        larger=gathered(larger, protocol, results_folder.committed(results, [larger], protocol)) if larger else None,
     )
 
 

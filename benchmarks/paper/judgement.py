@@ -125,6 +125,6 @@ def _missing(test: Test, evidence: Evidence) -> tuple[str, ...]:
         case Scales():
             return tuple(name for name in test.series if not speed_tests.curves(evidence, name))
         case Slows():
-            return tuple(row for row in test.rows if row not in evidence.seconds)
+            return speed_tests.untimed(test, evidence)
         case Alike():
             return () if test.row in evidence.shared else (test.row,)

@@ -51,6 +51,15 @@ def slows(test: Slows, evidence: Evidence) -> Scored:
     return above(*_bounds(found), FLAT), found
 
 
+def untimed(test: Slows, evidence: Evidence) -> tuple[str, ...]:
+    """Returns the rows whose searches were not timed or, where they were not all on one number of threads, on how many each was."""
+    lacking = tuple(row for row in test.rows if row not in evidence.seconds)
+    threads = {row: evidence.threads.get(row) for row in test.rows}
+    if lacking or (None not in threads.values() and len(set(threads.values())) == 1):
+        return lacking
+    return tuple(f"{row} (threads: {number or 'unknown'})" for row, number in threads.items())
+
+
 def curves(evidence: Evidence, series: str) -> dict[str, list[Mapping[str, Any]]]:
     """Returns {gallery: points by size} of a series, where there are enough sizes for a slope."""
     galleries: dict[str, list[Mapping[str, Any]]] = {}

@@ -97,7 +97,7 @@ def export_trec(
     Queries are called SPLIT-NUMBER by their place in the split, from 0; images by their id. Scores are equal within a tie group and fall
     from one group to the next: equal scores are a tie here, while trec_eval orders tied images by falling name.
     """
-    from benchmarks import campaign
+    from benchmarks import results_folder
     from benchmarks.datasets import data_stage
     from benchmarks.rankings import trec
     from benchmarks.rankings.rows import finished
@@ -120,7 +120,7 @@ def export_trec(
     shown, pictures = Dataset(folder := stages.run(data_stage(dataset))).split(split), Dataset(folder).info["pictures"]
     texts = {"qrels": trec.qrels(shown), "queries.tsv": trec.queries(shown), "images.tsv": trec.images(shown)}
     for name, text in texts.items():
-        write_atomically(campaign.writable(to, "--to") / f"{split}.{name}", text)
+        write_atomically(results_folder.writable(to, "--to") / f"{split}.{name}", text)
     click.echo(f"written: {to}/{split}.qrels .queries.tsv .images.tsv (pictures: {(folder / pictures).resolve()})")
     for plan in plans:
         ranking, name = Ranking.load(stages.run(plan.ranking) / "ranking.npz"), f"{plan.row.key}-seed{plan.seed}"
@@ -152,7 +152,7 @@ def score(
     """
     import json
 
-    from benchmarks import campaign, tables
+    from benchmarks import campaign, results_folder, tables
     from benchmarks.datasets import data_stage
     from benchmarks.protocol import protocol as rules_of
     from benchmarks.rankings import outside, trec
@@ -165,7 +165,7 @@ def score(
     rules, shown_in = rules_of(protocol), [tables.table(each) for each in into]
     key = outside.row_key(name or runfile.stem.lower())
     kept = results or Path("results")
-    runs = campaign.writable(kept / campaign.folder_name([dataset], rules.name) / "runs")
+    runs = results_folder.writable(kept / results_folder.folder_name([dataset], rules.name) / "runs")
     stages, stage = Store(store), data_stage(dataset)
     split = Dataset(stages.run(stage)).split("test")
     ranking = trec.read_run(runfile, split, missing)
@@ -175,7 +175,7 @@ def score(
     click.echo(f"{label}: {campaign.told(found)}")
     click.echo(f"written: {runs / key}-seed0.json")
     for shown in shown_in:
-        places = [place for place, _ in campaign.rendered_again(shown, kept, dataset, rules.name)]
+        places = [place for place, _ in results_folder.rendered_again(shown, kept, dataset, rules.name)]
         for place in places:
             click.echo(f"written: {place}.md .tex .csv")
         if not places:

@@ -121,11 +121,7 @@ def _same_queries(a: Side, b: Side, wanted: Sequence[tuple[str, str]]) -> np.nda
             if summary[what] != first[what]:
                 told = f"{first_side.name} on {what} {first[what]}, {of.name} on {summary[what]}"
                 raise ValueError(f"measured on different queries, {told}: choose folders of one data set and split")
-        keys = [each.get("stages", {}).get("data") for each in (first, summary)]
-        if all(keys) and keys[0] != keys[1]:
-            told = f"{first['row']} of {first_side.name} and {summary['row']} of {of.name}"
-            raise ValueError(f"{told} were measured on different versions of {summary['dataset']}: run the older of them again")
-    return same_queries(first["dataset"], ((f"{s['row']} of {of.name}", Outcomes.unpack(s["outcomes"])) for of, s in everything))
+    return same_queries(first["dataset"], ((f"{summary['row']} of {of.name}", summary) for of, summary in everything))
 
 
 def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:

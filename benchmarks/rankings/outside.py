@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from methods.retriever import Ranking
 
 OUTSIDE = "outside-"
-NOT_STATED = "not stated"
 
 
 def row_key(name: str) -> str:

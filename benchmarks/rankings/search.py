@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cells import SCENE_FACTS, CellPlan, fitted
+from benchmarks.cells import SCENE_FACTS, CellPlan, indexed
 from benchmarks.stages import Store
-from methods.archive import mapped
 from methods.data import Dataset, Split
 from methods.retriever import Ranking, SearchKnobs
 
@@ -60,7 +59,6 @@ def prepare(plans: Sequence[CellPlan], store: Store, make: bool) -> None:
         ValueError: if it is much; names the stages, the time that they take, and the remedy.
     """
     from benchmarks.prefetch import refuse_missing
-    from benchmarks.progress import Bar
 
     for plan in plans:
         if plan.row.method == SCENE_FACTS:
@@ -75,19 +73,13 @@ def prepare(plans: Sequence[CellPlan], store: Store, make: bool) -> None:
         raise ValueError(f"{rows} cannot be searched yet: {missing}: make them with --make, or measure a table with these rows")
     if todo:
         refuse_missing(plans, store)
-        store.progress = bar = Bar(todo, store.durations)
-        try:
-            for stage in wanted:
-                store.run(stage)
-        finally:
-            bar.close()
+        store.run_all(wanted)
 
 
 def search(query: str, plan: CellPlan, store: Store, k: int) -> Answer:
     """Returns the k best images of a row's index; stages that `prepare` found must be there."""
     inputs = {name: store.run(stage) for name, stage in plan.ranking.inputs.items()}
-    retriever = fitted(plan.ranking.config, inputs)
-    retriever.use_index(mapped(inputs["index"] / "index.npz"))
+    retriever = indexed(plan.ranking.config, inputs)
     ranking = retriever.search(retriever.encode([query]), k, SearchKnobs(**plan.knobs))
     split = Dataset(inputs["data"]).split(plan.split)
     return answer(plan.row.key, plan.row.label, ranking, k, retriever.codes_of, split)
@@ -120,7 +112,8 @@ def answer(
                 caption=first_caption.get(image, ""),
             )
         )
-    return Answer(key=key, label=label, hits=tuple(hits), more=len(ids_W) - len(hits))
+    more = int((group_W[len(hits) :] == group_W[len(hits) - 1]).sum()) if hits else 0
+    return Answer(key=key, label=label, hits=tuple(hits), more=more)
 
 
 def _told(codes: Sequence[tuple[int, ...]]) -> str:

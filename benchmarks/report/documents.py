@@ -8,13 +8,12 @@ from __future__ import annotations
 import html
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import tables
-from benchmarks.grid import build_grid
+from benchmarks import campaign, results_folder, tables
 from benchmarks.render import HTML, laid_out, title
 
 FIGURES = ("figure4", "figure5")
@@ -43,11 +42,14 @@ class Document:
 
 
 def measured_tables(
-    dataset: str, summaries: Sequence[Mapping[str, Any]], options: str
+    dataset: str, summaries: Sequence[dict[str, Any]], options: str, results: Path
 ) -> tuple[list[dict[str, Any]], list[dict[str, str]]]:
     """Returns tables of which some row was measured, as `laid_out` gives them, and {"title", "caption", "command"} of the others.
 
     Each measured one has {"name", "command", "missing": keys of rows} besides; `options` are those of the commands.
+
+    Args:
+        results: where the record of speed lies.
     """
     found, absent = [], []
     rows = {summary["row"] for summary in summaries}
@@ -57,7 +59,8 @@ def measured_tables(
         command = f"python -m benchmarks.run {name} {options}"
         if rows & set(applying):
             missing = [key for key in applying if key not in rows]
-            found.append({"name": name, "command": command, "missing": missing, **laid_out(build_grid(table, [dataset], summaries), HTML)})
+            grid = results_folder.grid(table, [dataset], campaign.Measured(summaries=list(summaries)), results)
+            found.append({"name": name, "command": command, "missing": missing, **laid_out(grid, HTML)})
         elif applying:
             absent.append({"title": title(name), "caption": table.caption, "command": command})
     return found, absent

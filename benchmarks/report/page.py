@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import campaign
+from benchmarks import campaign, results_folder
 from benchmarks.explain import explained
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.report import provenance
@@ -51,17 +51,17 @@ def write(
         ValueError: unknown protocol or row, nothing measured, or a folder in the way that holds something else.
     """
     rules_of(protocol)
-    name = campaign.folder_name([dataset], protocol)
+    name = results_folder.folder_name([dataset], protocol)
     to = to or Path("report") / name
     if to.exists() and not _is_report(to):
         raise UserError(f"{to} holds something that is no report: name another folder with --to")
     options = f"--dataset {dataset}" + (" --tiny" if tiny else "")
     options += "" if protocol == campaign.DEFAULT_PROTOCOL else f" --protocol {protocol}"
-    summaries = campaign.committed(results, [dataset], protocol)
+    summaries = results_folder.committed(results, [dataset], protocol)
     split, methods = finished(dataset, protocol, Store(store), tiny, rows, {summary["row"] for summary in summaries})
     if not summaries and not methods:
         raise ValueError(f"nothing of {name} is in {results} or {store}: measure first, e.g. `python -m benchmarks.run table1 {options}`")
-    campaign.writable(to.parent, "--to")
+    results_folder.writable(to.parent, "--to")
     new = to.with_name(f".{to.name}-new")
     shutil.rmtree(new, ignore_errors=True)
     (new / "pictures").mkdir(parents=True)
@@ -76,7 +76,7 @@ def write(
         of_data = documents(results / name, new, "files")
         others = [path for path in of_no_dataset(results) if path.name != name]
         beside = [each for path in others for each in documents(path, new, f"files/{path.name}")]
-        found, absent = measured_tables(dataset, summaries, options)
+        found, absent = measured_tables(dataset, summaries, options, results)
         for table in found:
             table["files"] = table_files(results / name, table["name"], "files")
         html = _html(
@@ -104,6 +104,7 @@ def _html(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     every = [*documents, *beside]
+    own = [summary for summary in summaries if "outside" not in summary]
     return environment.get_template("page.html").render(
         dataset=dataset,
         protocol=protocol,
@@ -111,9 +112,9 @@ def _html(
         figures=[each for each in every if each.picture],
         absent_figures=absent_figures(dataset, every),
         texts=[each for each in every if not each.picture],
-        facts=provenance.facts(summaries),
-        stages=provenance.stages(summaries),
-        costs=provenance.costs(summaries, labels()),
+        facts=provenance.facts(own),
+        stages=provenance.stages(own),
+        costs=provenance.costs(own, labels()),
         summaries=summaries,
         shown=shown,
         drawn=sum(query["drawn"] for query in shown["queries"]),

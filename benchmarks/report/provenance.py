@@ -1,4 +1,7 @@
-"""How the summaries came to be: code, versions, machine, and the time that each kind of stage took. What stages share counts once."""
+"""How the summaries came to be: code, versions, machine, and the time that each kind of stage took. What rows share counts once.
+
+Of cells of our own: nobody saw how an outside system was made.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
+
+from benchmarks.leakage import stage_name
 
 Summary = Mapping[str, Any]
 
@@ -33,7 +38,7 @@ def stages(summaries: Sequence[Summary]) -> list[tuple[str, int, float]]:
     seconds: dict[str, tuple[str, float]] = {}
     for summary in summaries:
         for label, key in summary.get("stages", {}).items():
-            seconds[key] = (label.rstrip("0123456789").rstrip(), summary["seconds"][label])
+            seconds[key] = (stage_name(label), summary["seconds"][label])
     totals: dict[str, tuple[int, float]] = {}
     for name, took in seconds.values():
         count, total = totals.get(name, (0, 0.0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,11 +14,15 @@ from benchmarks.options import (
     data_options,
     jobs_option,
     names,
-    results_option,
     store_option,
     tiny_option,
 )
 from benchmarks.speed.decoding import PARTS
+
+
+def _results(unless: str) -> Callable[..., Any]:
+    help = f"Folder of tables and their numbers.  [default: results; {unless}]"
+    return click.option("--results", type=click.Path(path_type=Path), help=help)
 
 
 @click.command()
@@ -24,11 +30,11 @@ from benchmarks.speed.decoding import PARTS
 @click.option("--parts", callback=names, help=f"What to vary, comma-separated.  [default: {','.join(PARTS)}]")
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds in which all take turns.")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16"]), default="float32", show_default=True, help="Of weights and products.")
-@click.option("--tiny", is_flag=True, help="Seconds instead of minutes: a tiny model and small galleries; written only with --results.")
-@results_option
+@click.option("--tiny", is_flag=True, help="Seconds instead of minutes: a tiny model and small galleries.")
+@_results("none with --tiny; --parts are written beside the whole")
 def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: bool, results: Path | None) -> None:
     """Time constrained decoding and vector search beside what others run, and draw it."""
-    from benchmarks import campaign
+    from benchmarks import results_folder
     from benchmarks.environment import environment
     from benchmarks.speed import decoding_report
     from benchmarks.speed.decoding import cases, measured, shape
@@ -37,7 +43,7 @@ def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: b
     shape(size)
     cases(chosen := parts or PARTS, tiny)
     kept = results or (None if tiny else Path("results"))
-    folder = campaign.writable(kept / "decoding") if kept else None
+    folder = results_folder.writable(kept / "decoding") if kept else None
     size = "tiny" if tiny else size
     import torch
 
@@ -61,14 +67,14 @@ def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: b
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Rounds in which all take turns.")
 @jobs_option
 @tiny_option
-@results_option
+@_results("none with --tiny, or another --split than test")
 @store_option
 def search_error(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, rows: tuple[str, ...], split: str, queries: int, rounds: int,
     jobs: int | None, tiny: bool, results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Measure what a beam misses of a trained model's best identifiers, and what the exact answer costs."""
-    from benchmarks import campaign, tables
+    from benchmarks import campaign, results_folder, tables
     from benchmarks.prefetch import refuse_missing
     from benchmarks.speed import search_error
     from benchmarks.stages import Store
@@ -87,7 +93,7 @@ def search_error(
     refuse_missing(plans, stages)
     if kept:
         for dataset in datasets:
-            campaign.writable(kept / dataset)
+            results_folder.writable(kept / dataset)
     campaign.compute(plans, stages, chosen_jobs(jobs, tiny))
     search_error.run(plans, stages, queries, rounds, kept, click.echo)
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from benchmarks.contest import figures, rate, ratio
 from benchmarks.drawing import save, set_style
-from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically
+from benchmarks.side_tables import TextTable, tables_as_latex, tables_as_markdown
 from benchmarks.speed.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
@@ -58,7 +59,7 @@ def told(stored: Mapping[str, Any]) -> str:
     )
 
 
-def tables_of(stored: Mapping[str, Any], style: Style) -> list[tuple[str, list[str], list[list[str]]]]:
+def tables_of(stored: Mapping[str, Any], style: Style) -> list[TextTable]:
     """Returns (caption, headers, body in a format) of a table for each part: queries per second, and the ratios that matter below."""
     found = []
     for varied in SIDES:
@@ -91,22 +92,12 @@ def tables_of(stored: Mapping[str, Any], style: Style) -> list[tuple[str, list[s
 
 
 def markdown(stored: Mapping[str, Any]) -> str:
-    from tabulate import tabulate
-
-    parts = [f"**Decoding.** {told(stored)}"]
-    for caption, headers, body in tables_of(stored, MARKDOWN):
-        align = ["left"] + ["right"] * (len(headers) - 1)
-        parts += [f"{caption}:", tabulate(body, headers, tablefmt="pipe", disable_numparse=True, colalign=align)]
-    return "\n\n".join(parts) + "\n"
+    return tables_as_markdown(f"**Decoding.** {told(stored)}", tables_of(stored, MARKDOWN), [])
 
 
 def latex(stored: Mapping[str, Any]) -> str:
-    floats: list[str] = []
-    for number, (caption, headers, body) in enumerate(tables_of(stored, LATEX)):
-        text = rf"\caption{{{LATEX.escape(caption)}.}}\label{{tab:decoding-{number + 1}}}"
-        lines = [r"\midrule", *map(latex_row, body)]
-        floats.append(latex_float(text, "l" + "r" * (len(headers) - 1), headers, lines, [] if floats else [told(stored)]))
-    return "\n".join(floats)
+    sentences = [(f"{caption}.", headers, body) for caption, headers, body in tables_of(stored, LATEX)]
+    return tables_as_latex("decoding", sentences, [told(stored)])
 
 
 def _ratios(cases: Mapping[int, Mapping[str, Record]], style: Style) -> list[list[str]]:

@@ -6,6 +6,7 @@ RESULTS/DATASET/efficiency.json: points, each of one series, gallery, size and b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ PROBED = 64
 PARTS = ("encode", "search", "both")
 
 Point = dict[str, Any]
+Once = Callable[[str, Callable[[], list[Point]]], list[Point]]
 
 
 def place(machine: Mapping[str, Any]) -> str:
@@ -69,7 +71,7 @@ class Answers:
 
 def measured(
     models: Models, queries: Sequence[str], sizes: Sequence[int], series: Sequence[str], *, rounds: int, seconds: float, hnsw_to: int,
-    say: Callable[[str], None],
+    say: Callable[[str], None], once: Once = lambda part, time: time(),
 ) -> list[Point]:  # fmt: skip
     """Returns the points of all series but those that are computed from pairs.
 
@@ -77,28 +79,38 @@ def measured(
         rounds: in which all ways to serve one gallery take turns, at most.
         seconds: what slow ones have for theirs, a little more or less; `LEAST` rounds they have anyhow.
         hnsw_to: the largest gallery of which a graph of neighbours is built, which takes the longest of all.
+        once: returns the points of a gallery of some size, those of before where they were kept; `Checkpoint.once`.
     """
     from methods.padding import GALLERIES
-    from methods.serving import ALONE, BLIND
+    from methods.serving import BLIND
 
     points = []
     for gallery in GALLERIES:
         for images in sizes:
+            skipped = {*(() if gallery == "random" else BLIND), *(() if images <= hnsw_to else ("clip-hnsw",))}
+            if wanted := [name for name in series if name not in skipped]:
+                time = partial(_of_gallery, models, queries, gallery, images, wanted, rounds, seconds, say)
+                points += once(f"{gallery} {images}", time)
+    return points
 
-            def wanted(name: str, gallery: str = gallery, images: int = images) -> bool:
-                skipped = (gallery != "random" and name in BLIND) or (name == "clip-hnsw" and images > hnsw_to)
-                return name in series and not skipped
 
-            begin, ways = now(), {}
-            for name, way in models.ways(images, gallery, wanted, queries[:PROBED]):
-                ways[name] = way
-            say(f"{images:,} images, {gallery}: ready after {now() - begin:.1f} s")
-            for batch in BATCHES if gallery == "random" else BATCHES[:1]:
-                taking = {name: way for name, way in ways.items() if batch == 1 or name not in ALONE}
-                told = {"gallery": gallery, "images": images, "batch": batch}
-                points += [told | point for point in _by_turns(taking, queries, batch, rounds, seconds, say)]
-            del ways, way, taking
-    return [{"series": point.pop("series"), **point} for point in points]
+def _of_gallery(
+    models: Models, queries: Sequence[str], gallery: str, images: int, series: Sequence[str], rounds: int, seconds: float,
+    say: Callable[[str], None],
+) -> list[Point]:  # fmt: skip
+    """Returns the points of one gallery; what is made of it is let go at the end, before the next takes its memory."""
+    from methods.serving import ALONE
+
+    begin = now()
+    ways = dict(models.ways(images, gallery, series.__contains__, queries[:PROBED]))
+    say(f"{images:,} images, {gallery}: ready after {now() - begin:.1f} s")
+    points = []
+    for batch in BATCHES if gallery == "random" else BATCHES[:1]:
+        taking = {name: way for name, way in ways.items() if batch == 1 or name not in ALONE}
+        told = {"gallery": gallery, "images": images, "batch": batch}
+        for point in _by_turns(taking, queries, batch, rounds, seconds, say):
+            points.append({"series": point.pop("series"), **told, **point})
+    return points
 
 
 def _by_turns(

@@ -13,6 +13,7 @@ from benchmarks.options import chosen_datasets, data_options, names, results_opt
 from benchmarks.speed.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
 
 if TYPE_CHECKING:
+    from benchmarks.speed.checkpoint import Checkpoint
     from benchmarks.stages import Store
 
 
@@ -42,8 +43,11 @@ def figure4(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, sizes: tuple[int, ...], series: tuple[str, ...], rounds: int,
     seconds: float, hnsw_to: int, pairs: int, full_size: bool, tiny: bool, results: Path | None, store: Path,
 ) -> None:  # fmt: skip
-    """Time every paradigm against the size of the gallery, and draw Figure 4."""
-    from benchmarks import campaign
+    """Time every paradigm against the size of the gallery, and draw Figure 4.
+
+    A gallery that was timed is kept in the store until all are: given again, a command that was killed goes on.
+    """
+    from benchmarks import results_folder
     from benchmarks.speed import efficiency_report
     from benchmarks.stages import Store
     from methods.nearest import nearest
@@ -54,12 +58,15 @@ def figure4(
     for name in series:
         if name not in SERIES:
             raise ValueError(f"unknown series {name!r}: {nearest(name, list(SERIES))}")
+    images = list(sizes or (TINY_SIZES if tiny else SIZES))
+    if set(series) == {"clip-hnsw"} and min(images) > hnsw_to:
+        raise ValueError(f"clip-hnsw is timed in galleries of up to {hnsw_to:,} images: name smaller --sizes, or a larger --hnsw-to")
     part = bool(sizes or series) or (tiny and datasets)
     kept = results or (None if part else Path("results"))
-    folder = campaign.writable(kept / chosen[0]) if kept else None
+    folder = results_folder.writable(kept / chosen[0]) if kept else None
     settings: dict[str, Any] = {
         "dataset": chosen[0],
-        "sizes": list(sizes or (TINY_SIZES if tiny else SIZES)),
+        "sizes": images,
         "series": list(series or SERIES),
         "rounds": rounds,
         "seconds": min(seconds, 0.02) if tiny else seconds,
@@ -74,24 +81,36 @@ def figure4(
     command = " ".join(
         ["python -m benchmarks.run figure4", *(f"{name} {value}" for name, value in given.items() if value), *numbers, *flags]
     )
-    stored = {"format": 1, **_timed(settings, Store(store)), "command": command}
+    found, checkpoint = _timed(settings, Store(store))
+    stored = {"format": 1, **found, "command": command}
     click.echo("\n" + efficiency_report.markdown(stored))
+    if folder is not None:
+        efficiency_report.keep(stored, folder)
+    checkpoint.remove()
     if folder is None:
         click.echo("written: nowhere: a part, or other data (see --results)")
         return
-    efficiency_report.keep(stored, folder)
     name = efficiency_report.write(stored, folder)
     click.echo(f"written: {folder}/{name}.md .csv .png .pdf")
 
 
-def _timed(settings: Mapping[str, Any], stages: Store) -> dict[str, Any]:
+def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], Checkpoint]:
+    """Returns the record but for its command, and where its points are kept until it is."""
     import torch
 
     from benchmarks.environment import environment
     from benchmarks.speed import efficiency
-    from benchmarks.speed.served import captions, cross_encoder, trained
+    from benchmarks.speed.checkpoint import Checkpoint
+    from benchmarks.speed.served import captions, cross_encoder, plans, trained
 
     tiny, series = settings["tiny"], settings["series"]
+    behind = {
+        "settings": json.loads(json.dumps(settings)),
+        "threads": torch.get_num_threads(),
+        "models": [] if settings["full_size"] else [plan.ranking.key for plan in plans(settings["dataset"], tiny)],
+        **{part: told for part, told in environment().items() if part != "scheduler"},
+    }
+    checkpoint = Checkpoint(stages, behind, click.echo)
     queries = captions(settings["dataset"], stages)
     if settings["full_size"]:
         from methods import full_size
@@ -104,7 +123,7 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> dict[str, Any]:
     if wanted_pairs and "clip-matrix" not in timed:
         timed = [*timed, "clip-matrix"]  # of which a shortlist's time is taken
     how = {name: settings[name] for name in ("rounds", "seconds", "hnsw_to")}
-    points = efficiency.measured(models, queries, settings["sizes"], timed, **how, say=click.echo)
+    points = efficiency.measured(models, queries, settings["sizes"], timed, **how, say=click.echo, once=checkpoint.once)
     blip: dict[str, Any] = {}
     if wanted_pairs:
         pairs, told = cross_encoder(settings["dataset"], tiny, stages, trained=not settings["full_size"])
@@ -113,7 +132,7 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> dict[str, Any]:
         points += efficiency.paired(points, taken, pairs.picture_bytes, wanted_pairs)
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu}
-    return {"settings": json.loads(json.dumps(settings)), "machine": machine, "blip": blip, "points": points}
+    return {"settings": behind["settings"], "machine": machine, "blip": blip, "points": points}, checkpoint
 
 
 COMMANDS = (figure4,)

@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cells import CellPlan, fitted
+from benchmarks.cells import CellPlan, indexed
 from benchmarks.contest import Contender, contest, rate
 from benchmarks.environment import environment
 from benchmarks.metrics import hits, outcomes
 from benchmarks.render import LATEX, latex_float, latex_row
 from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
-from methods.archive import mapped
 from methods.data import Dataset
 
 K = 10
@@ -39,9 +38,10 @@ def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Calla
     """
     import torch
 
+    from methods.serving import shared
+
     inputs = {name: store.run(stage) for name, stage in plan.ranking.inputs.items()}
-    retriever: Any = fitted(plan.ranking.config, inputs)
-    retriever.use_index(mapped(inputs["index"] / "index.npz"))
+    retriever: Any = indexed(plan.ranking.config, inputs)
     split = Dataset(inputs["data"]).split(plan.split)
     captions, targets_Q = split.captions[:queries], split.caption_image_ids_Q[:queries]
     encoded = retriever.encode(captions)
@@ -74,7 +74,7 @@ def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Calla
             {
                 "way": name,
                 "same first": float((codes_QM[:, 0] == against_Qk[:, 0]).mean()),
-                "of the ten": _shared(codes_QM[:, :K], against_Qk),
+                "of the ten": shared(codes_QM[:, :K], against_Qk),
                 "R@1": 100 * float(hits(outcomes(ranking, targets_Q), 1).mean()),
                 "positions": positions[name],
                 "queries per second": rate(len(captions), seconds[name]) if name in seconds else None,
@@ -92,16 +92,6 @@ def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Calla
         "environment": environment(),
         "lines": lines,
     }
-
-
-def _shared(codes_QM: np.ndarray, exact_Qk: np.ndarray) -> float:
-    """Returns the mean part of the exact ten that another answer holds too."""
-    both = [len(set(found) & set(best)) / max(len(best), 1) for found, best in zip(_known(codes_QM), _known(exact_Qk), strict=True)]
-    return float(np.mean(both))
-
-
-def _known(codes_QM: np.ndarray) -> list[list[int]]:
-    return [[code for code in codes if code >= 0] for codes in codes_QM.tolist()]
 
 
 HEADERS = ("search", "the best code is first", "of the ten best codes", "R@1", "positions read a query", "queries per second")
@@ -150,12 +140,12 @@ def write(found: Mapping[str, Any], folder: Path) -> None:
 
 def run(plans: Sequence[CellPlan], store: Store, queries: int, rounds: int, results: Path | None, say: Callable[[str], None]) -> None:
     """Measures rows, prints them, and writes them where a results folder is given."""
-    from benchmarks import campaign
+    from benchmarks import results_folder
 
     for plan in plans:
         found = measured(plan, store, queries, rounds, say)
         say("\n" + markdown(found))
         if results:
-            folder = campaign.writable(results / campaign.folder_name([plan.dataset], plan.protocol))
+            folder = results_folder.writable(results / results_folder.folder_name([plan.dataset], plan.protocol))
             write(found, folder)
             say(f"written: {folder}/search-error-{plan.row.key}.md .tex .json")

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.campaign import DEFAULT_PROTOCOL, chosen, plan_cells
-from benchmarks.cells import CellPlan, fitted
+from benchmarks.cells import CellPlan, indexed
 from benchmarks.datasets import data_stage
 from benchmarks.spec import RECALL, Row, Table
 from benchmarks.stages import Store
 from benchmarks.tables.table1 import TABLE1
-from methods.archive import mapped
 from methods.data import Dataset
 
 if TYPE_CHECKING:
@@ -27,12 +26,16 @@ def captions(dataset: str, store: Store) -> Sequence[str]:
     return found[:: max(1, len(found) // QUERIES)][:QUERIES]
 
 
+def plans(dataset: str, tiny: bool) -> list[CellPlan]:
+    """Returns the cells whose models are served: of Table 1, its first seed."""
+    return plan_cells(chosen(TABLE1, ROWS), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
+
+
 def trained(dataset: str, tiny: bool, store: Store) -> Models:
-    """Returns the models of a data set, of Table 1's first seed; what is missing of their stages is made."""
+    """Returns the models of a data set; what is missing of their stages is made."""
     from methods.serving import Models, real_vectors
 
-    plans = plan_cells(chosen(TABLE1, ROWS), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
-    retrievers = {plan.row.key: _indexed(plan, store) for plan in plans}
+    retrievers = {plan.row.key: _indexed(plan, store) for plan in plans(dataset, tiny)}
     clip, avg, grace = (retrievers[key] for key in ROWS)
     return Models(clip.encode, real_vectors(clip.index()), avg, avg.index()["codes_XL"], grace)
 
@@ -59,6 +62,4 @@ def _finished(method: str, dataset: str, tiny: bool, store: Store) -> CellPlan |
 
 def _indexed(plan: CellPlan, store: Store) -> Any:
     inputs = {name: store.run(stage) for name, stage in plan.ranking.inputs.items()}
-    retriever = fitted(plan.ranking.config, inputs)
-    retriever.use_index(mapped(inputs["index"] / "index.npz"))
-    return retriever
+    return indexed(plan.ranking.config, inputs)

@@ -14,6 +14,7 @@ from baselines.blip_checkpoint import save_for_lavis, save_for_transformers
 from baselines.blip_text import prepared
 from baselines.lavis import frames
 from baselines.lavis.client import LavisBLIP
+from baselines.nameless import nameless
 from methods.needs import Need, resolve
 from tests.tiny_blip import CAPTIONS, VIT_B, noise, write_blip
 
@@ -83,6 +84,17 @@ def test_a_mapped_part_of_a_file_serves_as_states(lavis, tmp_path):
     expected = lavis.match_logits(CAPTIONS[0], np.array([2, 0]))
     (tmp_path / "states").write_bytes(b"header" + states.tobytes())
     lavis.use_states(np.memmap(tmp_path / "states", states.dtype, "r", 6, states.shape))
+    np.testing.assert_array_equal(lavis.match_logits(CAPTIONS[0], np.array([2, 0])), expected)
+
+
+@pytest.mark.slow
+def test_a_part_of_an_array_whose_file_has_no_name_serves_as_states(lavis):
+    states = np.concatenate([states_BPH for _, states_BPH in lavis.picture_batches(PICTURES, len(PICTURES))])
+    lavis.use_states(states)
+    expected = lavis.match_logits(CAPTIONS[0], np.array([2, 0]))
+    room = nameless((9, *states.shape[1:]), states.dtype)
+    room[: len(states)] = states
+    lavis.use_states(room[: len(states)])
     np.testing.assert_array_equal(lavis.match_logits(CAPTIONS[0], np.array([2, 0])), expected)
 
 

@@ -58,6 +58,8 @@ def test_the_protocol_gives_the_beam_to_generative_methods_only(cell_work):
     [
         ({"row": replace(ROW, knobs={"beam": 0})}, "impossible search knob: beam = 0"),
         ({"row": replace(ROW, knobs={"beams": 3})}, "impossible search knob: beams = 3"),
+        ({"row": replace(ROW, knobs={"shortlist": 3})}, "pairs has no search knob 'shortlist': valid are beam, exact"),
+        ({"row": replace(ROW, method="tower", knobs={"beam": 3})}, "tower has no search knob 'beam': valid are none"),
         ({"row": replace(ROW, settings={"offsets": 3})}, "unknown setting 'offsets'.*did you mean offset"),
         ({"row": replace(ROW, method="pears")}, "unknown method 'pears'.*did you mean pairs"),
         ({"protocol_name": "cleen"}, "unknown protocol 'cleen'.*did you mean clean|valid are clean"),

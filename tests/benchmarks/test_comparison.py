@@ -70,6 +70,37 @@ def test_seeds_are_averaged_and_compared_with_the_same_seeds():
     assert found.changes["avg", "paper"].difference == pytest.approx(-10), "seed 2 has no partner"
 
 
+def staged(key, *given, **options):
+    return {**summary(*given, **options), "stages": {"ranking": key}}
+
+
+def test_what_rests_on_one_ranking_and_tie_rule_is_no_comparison():
+    """By its rules it is zero, and Holm would only make the others pay for it."""
+    tested = (staged("a", "avg", "clean", 0.5), staged("b", "avg", "clean+exposure", 0.53))
+    alone = side(*tested).changes["avg", "clean+exposure"]
+    same = [staged("c", "clip", name, 0.6) for name in ("clean", "paper", "clean+exposure", "clean+test-selection")]
+    found = side(*tested, *same)
+    unchanged = found.changes["clip", "paper"]
+    assert (unchanged.difference, unchanged.low, unchanged.high, unchanged.p, unchanged.spread) == (0, 0, 0, 1, None)
+    # of CLIP one comparison is left, its tie rule under clean+codes
+    with_one = side(*tested, staged("c", "clip", "clean", 0.6)).changes["avg", "clean+exposure"]
+    assert found.changes["avg", "clean+exposure"].p == with_one.p > alone.p
+    other = [staged(name, "clip", name, 0.6) for name in ("paper", "clean+exposure", "clean+test-selection")]
+    assert side(*tested, same[0], *other).changes["avg", "clean+exposure"].p > with_one.p, "another ranking with the same outcome is one"
+    lines = {(line["row"], line["protocol"]): line for line in csv.DictReader(io.StringIO(comparison.csv(found)))}
+    assert {lines["clip", "paper"][field] for field in ("change", "change_low", "change_high")} == {"0.0000"}
+
+
+def test_of_seeds_those_count_that_both_have():
+    found = side(
+        staged("a", "clip", "clean", 0.5), staged("b", "clip", "clean", 0.6, seed=1), staged("c", "clip", "clean", 0.7, seed=2),
+        staged("a", "clip", "paper", 0.5), staged("b", "clip", "paper", 0.6, seed=1), staged("a", "clip", "official", 0.5),
+    )  # fmt: skip
+    assert (found.changes["clip", "paper"].difference, found.changes["clip", "paper"].spread) == (0, 0)
+    assert comparison.same_by_rule(("clip", "paper"), ("clip", "clean"), [staged("a", "clip", "paper", 0.5)]) is False
+    assert found.changes["clip", "official"].p == 1, "another tie rule: it is tested, and changes nothing here"
+
+
 def test_protocols_on_other_queries_cannot_be_compared():
     with pytest.raises(ValueError, match="different queries"):
         side(summary("avg", "clean", 0.5), summary("avg", "paper", 0.5, images=201))

@@ -115,6 +115,13 @@ def test_what_is_unknown_is_named(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_the_help_says_when_nothing_is_written(capsys):
+    """A part is: beside the whole, under a name of its own."""
+    assert main(["decoding", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "[default: results; none with --tiny; --parts are written beside the whole]" in told
+
+
 def test_what_is_committed_is_what_its_numbers_say():
     paths = sorted((Path(__file__).resolve().parents[2] / "results" / "decoding").glob("*.json"))
     assert paths

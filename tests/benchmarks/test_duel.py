@@ -96,7 +96,7 @@ def test_differing_protocols_are_said(folders, capsys):
         ({"dataset": "e"}, 200, "measured on different queries, {a}:avg on dataset d, {b}:avg on e: choose folders"),
         ({"split": "val"}, 200, "on split test"),
         ({}, 100, "d: avg of {a}:avg and avg of {b}:avg were measured on different queries"),
-        ({"stages": {"data": "y"}}, 200, "different versions of d: run the older of them again"),
+        ({"stages": {"data": "y"}}, 200, "different versions of d; run the older of them again"),
     ],
 )
 def test_different_queries_are_refused(folders, capsys, changed, count, message):

@@ -15,10 +15,14 @@ from click.testing import CliRunner
 
 from benchmarks import rewriting
 from benchmarks.drawing import apart
+from benchmarks.grid import build_grid
 from benchmarks.run import cli, main
 from benchmarks.speed import efficiency_report
+from benchmarks.speed.checkpoint import Checkpoint
 from benchmarks.speed.efficiency import SERIES, Answers, measured, paired
 from benchmarks.speed.efficiency_figure import LOOKS, NAMES
+from benchmarks.stages import Store
+from benchmarks.tables.table2 import TABLE2
 from methods.serving import Way, shared
 
 QUERIES = ("a cat", "two dogs", "a red hat")
@@ -27,17 +31,17 @@ QUERIES = ("a cat", "two dogs", "a red hat")
 class Slow:
     """Models of two ways, one much slower than the other."""
 
-    asked: list
-
     def __init__(self):
-        self.asked = []
+        self.asked, self.made = [], []
 
     def ways(self, images, gallery, wanted, probe):
+        self.made.append((gallery, images))
+
         def encode(texts):
             self.asked.append(list(texts))
             return texts
 
-        for name, seconds in (("clip-paper", 0.03), ("avg-beam10", 0.000002 * images)):
+        for name, seconds in (("clip-paper", 0.03), ("clip-hnsw", 0.0), ("avg-beam10", 0.000002 * images)):
             if wanted(name):
                 yield name, Way(encode, lambda encoded, seconds=seconds: time.sleep(seconds), 8 * images)
 
@@ -57,6 +61,56 @@ def test_every_way_has_its_points_and_what_reads_everything_only_where_it_matter
     assert quick["both_ms"] >= quick["search_ms"] > quick["encode_ms"] and quick["index_bytes"] == 800
     batched = at["avg-beam10", "random", 1000, 32]
     assert batched["queries_per_second"] == pytest.approx(1000 / batched["both_ms"]) and batched["search_ms"] >= 2 / 32
+
+
+@pytest.mark.parametrize(
+    ("series", "galleries"), [(["clip-paper"], [("random", 1), ("random", 2)]), (["clip-hnsw"], [("random", 1), ("clustered", 1)])]
+)
+def test_a_gallery_of_which_nothing_is_wanted_is_not_made_ready(series, galleries):
+    """What reads every vector is not timed in clustered galleries, and HNSW not in large ones."""
+    models = Slow()
+    said = []
+    points = measured(models, QUERIES, [1, 2], series, rounds=1, seconds=0, hnsw_to=1, say=said.append)
+    assert models.made == galleries and len([line for line in said if "ready after" in line]) == len(galleries)
+    assert {point["series"] for point in points} == set(series)
+
+
+def test_what_was_timed_before_a_kill_is_not_timed_again(tmp_path, capsys):
+    how = {"rounds": 1, "seconds": 0.0, "hnsw_to": 1, "say": lambda text: None}
+    whole, store, of = [100, 1000], Store(tmp_path), {"settings": {"rounds": 1}}
+    models, said = Slow(), []
+
+    def killed(images, *rest):
+        if len(models.made) == 2:
+            raise KeyboardInterrupt
+        return Slow.ways(models, images, *rest)
+
+    models.ways = killed
+    with pytest.raises(KeyboardInterrupt):
+        measured(models, QUERIES, whole, ["avg-beam10"], **how, once=Checkpoint(store, of, said.append).once)
+    again, checkpoint = Slow(), Checkpoint(store, of, said.append)
+    points = measured(again, QUERIES, whole, ["avg-beam10"], **how, once=checkpoint.once)
+    assert models.made == [("random", 100), ("random", 1000)] and again.made == [("clustered", 100), ("clustered", 1000)]
+    assert [(p["gallery"], p["images"], p["batch"]) for p in points] == [
+        ("random", 100, 1), ("random", 100, 32), ("random", 1000, 1), ("random", 1000, 32), ("clustered", 100, 1), ("clustered", 1000, 1),
+    ]  # fmt: skip
+    assert said == [f"2 galleries were timed before, and are not again; delete {checkpoint.path} to begin anew"]
+    other = Checkpoint(store, {"settings": {"rounds": 2}}, said.append)
+    assert other.path != checkpoint.path and len(said) == 1, "of other settings nothing was timed"
+    checkpoint.remove()
+    other.remove()
+    assert not list(checkpoint.path.parent.iterdir())
+    checkpoint.path.write_text("{")
+    with pytest.raises(ValueError, match=r"is damaged .*: delete it and run figure4 again"):
+        Checkpoint(store, of, said.append)
+
+
+def test_table_2_says_what_of_blip_is_another_models():
+    record = stored() | {"blip": {"model": "BLIP-base's shape with random weights", "pairs": 16, "pairs_per_second": 5.68}}
+    (group,) = build_grid(TABLE2, ["openmoji-scenes"], [], speed={"openmoji-scenes": record}).groups
+    (note,) = (note for note in group.fact_notes if note.startswith("Extrapolated from 5.68 pairs"))
+    assert "with BLIP-base's shape with random weights: the speed of BLIP" in note
+    assert note.endswith("Their index at 300,000 images is that model's too.")
 
 
 def test_queries_come_by_turns():
@@ -85,6 +139,8 @@ def test_pairs_are_added_up_by_hand():
 
 def test_what_an_inexact_search_misses():
     assert shared(np.array([[1, 2], [5, -1]]), np.array([[2, 1], [5, 6]])) == 0.75
+    padded = np.array([[3, 1, -1], [5, -1, -1]]), np.array([[1, 2, 3], [5, -1, -1]])
+    assert shared(*padded) == pytest.approx((2 / 3 + 1) / 2), "what pads is found by nobody"
 
 
 def test_names_keep_apart_and_near_their_lines():
@@ -152,6 +208,7 @@ def test_a_committed_record_is_rendered_to_the_same_bytes(tmp_path):
         (["--sizes", "many"], "give numbers of images"),
         (["--sizes", "0"], "at least one image"),
         (["--sizes", "inf"], "give numbers of images"),
+        (["--series", "clip-hnsw", "--hnsw-to", "500"], "clip-hnsw is timed in galleries of up to 500 images: name smaller --sizes, or a"),
         (["--dataset", "openmoji-scenes,openmoji-scenes-5k"], "figure4 serves the models of one data set"),
     ],
 )
@@ -186,3 +243,26 @@ def test_the_command_writes_record_and_figure(full_size, series, tmp_path, tiny_
     exact = [p["of_the_ten"] for p in found["points"] if p["series"] == "clip-hnsw"]
     assert min(exact) > 0.9, "of a hundred images a graph misses next to nothing"
     assert ("with random weights" in capsys.readouterr().out.split("\n**Figure 4.**")[1].split("BLIP")[0]) == full_size
+
+
+@pytest.mark.slow
+def test_a_command_that_was_ended_goes_on(tmp_path, tiny_features, capsys, monkeypatch):
+    """With a series of which clustered galleries have none."""
+    shutil.copytree(tiny_features, tmp_path / "store")
+    options = ["--tiny", "--full-size", "--sizes", "50,100", "--rounds", "1", "--pairs", "2", "--series", "blip-pairs"]
+    command = ["figure4", *options, "--store", str(tmp_path / "store"), "--results", str(tmp_path / "results")]
+    with monkeypatch.context() as patched:
+        patched.setattr("benchmarks.speed.efficiency.pair_seconds", lambda *given: pytest.exit("killed"))
+        with pytest.raises(pytest.exit.Exception):
+            main(command)
+    (kept,) = (tmp_path / "store" / "figure4").iterdir()
+    before = json.loads(kept.read_text())["timed"]
+    assert list(before) == ["random 50", "random 100"]
+    capsys.readouterr()
+    assert main(command) == 0
+    out = capsys.readouterr().out
+    assert "2 galleries were timed before" in out and "ready after" not in out
+    assert not kept.exists(), "the whole is in the results"
+    points = json.loads((tmp_path / "results" / "openmoji-scenes-tiny" / "efficiency-full-size.json").read_text())["points"]
+    assert [point for point in points if point["series"] == "clip-matrix"] == [point for part in before.values() for point in part]
+    assert sum(point["series"] == "blip-pairs" for point in points) == 2

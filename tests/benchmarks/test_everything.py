@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from benchmarks import campaign
 from benchmarks.everything import further, plan_lines
-from benchmarks.run import cli
+from benchmarks.run import cli, main
+from benchmarks.stages import StageFailed
+from methods.stage import Stage
 from tests.benchmarks.test_campaign import TABLE
 
 
@@ -45,6 +48,40 @@ def test_what_follows_the_tables_are_commands_as_a_user_types_them(tmp_path):
     assert "figure4" not in [name for name, *_ in left]
     # whose models Figure 4 serves are those of the default protocol
     assert "figure4" not in [name for name, *_ in further(("other",), "paper", True, tmp_path, tmp_path / "store")]
+
+
+@pytest.mark.parametrize("fails", ["code 2", "a stage", "a bug"])
+def test_what_fails_behind_the_tables_does_not_keep_the_rest_from_running(tmp_path, monkeypatch, capsys, fails):
+    """All is in its place, but for what the commands would do."""
+    given: list[str] = []
+
+    def invoke(command, context):
+        given.append(command.name)
+        if command.name == "figure4":
+            if fails == "code 2":
+                raise ValueError("it cannot be")
+            raise RuntimeError("out of memory") if fails == "a bug" else StageFailed(Stage("generator", "a:b", {}), "NaN", tmp_path)
+
+    monkeypatch.setattr("benchmarks.tables.TABLES", {})
+    for name in ("codes", "figure5", "figure4", "claims", "report"):
+        monkeypatch.setattr(cli.commands[name], "invoke", partial(invoke, cli.commands[name]))
+    monkeypatch.chdir(tmp_path)
+    assert main(["all", "--tiny", "--store", str(tmp_path / "store")]) == 1
+    assert given == ["codes", "figure5", "figure4", "claims", "report"]
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("failed: python -m benchmarks.run figure4 --dataset openmoji-scenes-tiny")
+    assert last.endswith(f"(exit code {2 if fails == 'code 2' else 1})")
+
+
+def test_an_interrupt_behind_the_tables_ends_it(tmp_path, monkeypatch):
+    def interrupted(context):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.tables.TABLES", {})
+    monkeypatch.setattr(cli.commands["codes"], "invoke", interrupted)
+    monkeypatch.setattr(cli.commands["figure5"], "invoke", lambda context: pytest.fail("it went on"))
+    monkeypatch.chdir(tmp_path)
+    assert main(["all", "--tiny", "--store", str(tmp_path / "store")]) == 130
 
 
 @pytest.mark.slow

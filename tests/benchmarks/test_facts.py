@@ -106,3 +106,10 @@ def test_records_are_read_for_tables_that_show_speed_only(tmp_path):
 @pytest.mark.parametrize(("value", "text"), [(0.00007, "0.00007"), (0.000123, "0.000123"), (16.8, "16.8"), (1234.5, "1,234"), (0.0, "0")])
 def test_figures_have_no_exponent(value, text):
     assert figures(value) == text
+
+
+def test_minutes_that_are_of_the_last_run_alone_are_told():
+    made = build_grid(KNOWN, [DATASET], [*summaries()[:1], *(one | {"resumed": ["generator", "index"]} for one in summaries()[1:])])
+    told_of = [note for note in made.groups[0].fact_notes if "their last run alone" in note]
+    assert len(told_of) == 1 and told_of[0].endswith(": AVG (generator)."), "an index is no training"
+    assert not any("their last run alone" in note for note in grid(None).groups[0].fact_notes)

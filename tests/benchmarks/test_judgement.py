@@ -206,12 +206,17 @@ def test_the_slope_and_its_interval_by_hand():
 def test_a_setting_slows_the_search():
     slows = Slows(rows={"a": 1, "b": 10, "c": 100})
 
-    def times(*seconds: float) -> Evidence:
-        return gathered("openmoji-scenes", "clean", [summary(row, 0.5, seconds=each) for row, each in zip("abc", seconds, strict=True)])
+    def times(*seconds: float, threads=(2, 2, 2)) -> Evidence:
+        timed = zip("abc", seconds, threads, strict=True)
+        found = [summary(row, 0.5, seconds=each) | {"threads": number} for row, each, number in timed]
+        return gathered("openmoji-scenes", "clean", found)
 
     assert asked(slows, times(1, 2, 4)).word == "supported"
     assert asked(slows, times(4, 4, 4)).word == "not supported"
     assert asked(slows, rows(a=0.5)).missing == ("b", "c")
+    of_several = asked(slows, times(1, 2, 4, threads=(2, 1, None)))
+    assert of_several.word == "missing", "what two threads search is not compared with what one does"
+    assert of_several.missing == ("a (threads: 2)", "b (threads: 1)", "c (threads: unknown)")
 
 
 def test_near_images_share_more_than_random_ones():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import campaign, leakage
+from benchmarks import campaign, leakage, results_folder
 from benchmarks.cells import cell_stages, summary
 from benchmarks.grid import build_grid
 from benchmarks.protocol import protocol
@@ -120,7 +120,7 @@ def replace_reads(found, stage, value):
 def test_the_command_ends_with_1_where_something_leaked(planted, results, monkeypatch, capsys, function, code):
     monkeypatch.setattr("benchmarks.tables.table", lambda name: TABLE)
     found = planted(function)
-    campaign.write(TABLE, ["ten"], "clean", campaign.Measured(summaries=[found]), results)
+    results_folder.write(TABLE, ["ten"], "clean", campaign.Measured(summaries=[found]), results)
     assert main(["leakage", "small", "--dataset", "ten", "--from-committed", "--results", str(results)]) == code
     printed = capsys.readouterr().out
     assert ("LEAK: row: stage offset read captions of test" in printed) == bool(code)

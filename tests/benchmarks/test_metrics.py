@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.metrics import Outcomes, Rule, hits, metrics_of, outcomes, recall
+from benchmarks.metrics import Outcomes, Rule, hits, metrics_of, outcomes, recall, same_queries
 from benchmarks.spec import RECALL
 from methods.retriever import Ranking
 
@@ -136,3 +136,16 @@ def test_damaged_outcomes_are_named():
             Outcomes.unpack({**packed, "tied_Q": broken})
     with pytest.raises(ValueError, match="before_Q holds 1 of 2"):
         Outcomes.unpack({**packed, "queries": 2})
+
+
+def test_summaries_of_another_version_of_the_data_are_refused():
+    """Captions may have been edited under the same image ids; nothing is asked of a summary that does not say what it rests on."""
+    outcomes = Outcomes(*(np.zeros(2, np.int32),) * 4, image_ids_Q=np.array([1, 2], np.int32), depth=1).pack()
+
+    def summary(dataset: str, data: str | None = None):
+        return {"dataset": dataset, "outcomes": outcomes, "stages": {"data": data} if data else {}}
+
+    measured = [("row a", summary("d", "x")), ("row b", summary("e", "y")), ("row c", summary("d"))]
+    assert same_queries("d", measured).tolist() == [1, 2]
+    with pytest.raises(ValueError, match="d: row a and row d were measured on different versions of d; run the older of them again"):
+        same_queries("d", [*measured, ("row d", summary("d", "z"))])

@@ -13,13 +13,19 @@ import pytest
 
 from benchmarks import campaign, tables
 from benchmarks.metrics import outcomes
+from benchmarks.protocol import protocol as rules_of
+from benchmarks.rankings import outside, trec
 from benchmarks.report import provenance
 from benchmarks.report.answers import Answers, drawn, finished
 from benchmarks.report.browser import browsed
 from benchmarks.report.documents import Document, absent_figures, documents, markdown, measured_tables, of_no_dataset
 from benchmarks.run import main
+from benchmarks.spec import RECALL
+from benchmarks.speed import efficiency_report
 from methods.retriever import Ranking
+from tests.benchmarks.test_efficiency import stored
 from tests.benchmarks.test_render_golden import summary
+from tests.benchmarks.test_trec import SPLIT, N, Q, made_ranking
 
 FIRST = ("grace-numeric", "grace-semantic", "irgen", "avg", "clip")
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +79,7 @@ def test_a_table_is_printed_from_its_grid_and_the_others_are_said_to_be_missing(
         "openmoji-scenes",
         [{**summary(row, hits), "seconds": {}, "index_bytes": 0} for row, hits in (("avg", 1.0), ("clip", 0.0))],
         "--dataset openmoji-scenes --protocol paper",
+        Path("nowhere"),
     )
     table = next(each for each in found if each["name"] == "table1")
     lines = {line["cells"][0]: line for line in table["groups"][0]["lines"]}
@@ -173,6 +180,42 @@ def test_a_folder_that_cannot_be_is_named_with_its_own_option(tmp_path, capsys):
     assert "cannot write to /dev/null/x (Not a directory): name another folder with --to" in capsys.readouterr().err
 
 
+def test_a_table_that_shows_speed_has_the_numbers_of_figure4(tmp_path):
+    folder = tmp_path / "results" / "openmoji-scenes-tiny"
+    (folder / "runs").mkdir(parents=True)
+    cell = {**summary("avg", 1.0, "openmoji-scenes-tiny"), "seconds": {"generator": 60.0}, "index_bytes": 48_000}
+    (folder / "runs" / "avg-seed0.json").write_text(json.dumps(cell))
+    efficiency_report.keep(stored(), folder)
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
+    table = (tmp_path / "page" / "index.html").read_text().split('<article id="table2">')[1].split("</article>")[0]
+    assert "Speed is missing" not in table and "on 2 threads of Some CPU (Figure 4)" in table
+    assert re.search(r'<th scope="row">AVG</th>(<td>[^<]*</td>)*<td>3\.33</td>', table)
+
+
+def test_an_outside_system_stands_in_its_tables_and_not_in_the_provenance(tmp_path):
+    """Summarised as `score` does; it has a data set's stage, but no time and no code."""
+    (tmp_path / "a.run").write_text(trec.run(made_ranking(np.eye(Q, N)), SPLIT, "a"))
+    record = {"key": "0123", "report": {"test": {}}}
+    theirs = outside.summary(
+        "outside-a", "Their System", ["table1"], "not stated", trec.read_run(tmp_path / "a.run", SPLIT), tmp_path / "a.run",
+        "openmoji-scenes-tiny", SPLIT, rules_of("clean"), record, RECALL,
+    )  # fmt: skip
+    same = {fact: theirs[fact] for fact in ("outcomes", "queries", "images", "stages")}
+    ours = {**summary("avg", 1.0, "openmoji-scenes-tiny"), **same, "seconds": {"data": 1.0}, "index_bytes": 0, "versions": {"torch": "2"}}
+    runs = tmp_path / "results" / "openmoji-scenes-tiny" / "runs"
+    runs.mkdir(parents=True)
+    for cell in (ours, theirs):
+        (runs / f"{cell['row']}-seed0.json").write_text(json.dumps(cell))
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    tables_html, provenance_html = page.split('id="provenance"')
+    assert "<em>Their System</em>" in tables_html
+    assert "outside-a" not in provenance_html and "avg" not in re.search(r"<tbody>(.*?)</tbody>", provenance_html, re.DOTALL)[1]
+    (runs / "avg-seed0.json").unlink()
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
+    assert "No run summary of a row of this suite" in (tmp_path / "page" / "index.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -194,7 +237,7 @@ def test_answers_are_those_of_the_store(cell_work, store, monkeypatch):
     monkeypatch.setattr(tables, "TABLES", {"ten": ""})
     monkeypatch.setattr(tables, "table", lambda name: table)
     assert finished("ten", "clean", store) == (None, [])
-    campaign.measure(table, campaign.plan_cells(table, ["ten"]), store, lambda line: None)
+    campaign.measure(table, campaign.plan_cells(table, ["ten"]), store)
     split, (found,) = finished("ten", "clean", store)
     assert len(split.captions) == len(found.ranking) == 20
     assert (found.paradigm, found.codes) == ("two-tower", {})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
 import signal
 import subprocess
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import ROOT, environment
+from tests.command import run as run_here
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -134,7 +138,7 @@ def test_rendering_writes_the_rows_that_were_measured_as_they_were(measured):
     done = run(measured, "render", "--from-committed", "--results", "results")
     assert done.returncode == 0, done.stderr
     after = (measured / "results" / "openmoji-scenes-tiny" / "table1.csv").read_text()
-    assert set(before.splitlines()) < set(after.splitlines())
+    assert after == before
     assert "avg" in after, "rows that were not measured are shown as missing"
     assert "missing" in after
 
@@ -159,6 +163,62 @@ def test_rows_are_added_to_a_results_folder_and_a_variant_is_not(measured, tmp_p
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
     assert "holds table1 with other settings than these (" in done.stderr and "name another folder with --results" in done.stderr
     assert contents(tmp_path / "results") == before
+
+
+@pytest.mark.parametrize("command", [["table1"], ["table1", "--rows", "random"], ["table2"], ["all"], ["protocols"], ["training-size"]])
+def test_no_command_mixes_with_a_variant(measured, tmp_path, command):
+    runs = tmp_path / "results" / "openmoji-scenes-tiny" / "runs"
+    runs.mkdir(parents=True)
+    stated = json.loads((measured / "results" / "openmoji-scenes-tiny" / "runs" / "random-seed0.json").read_text())
+    (runs / "avg-seed0.json").write_text(json.dumps({**stated, "row": "avg", "method": "avg", "variant": {"beam": 3}}))
+    before = contents(tmp_path / "results")
+    done = run_here(tmp_path, *command, "--tiny", "--results", "results")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    name = command[0] if command[0].startswith("table") else "table1"
+    assert f"openmoji-scenes-tiny holds {name} with other settings than these (avg-seed0.json): name another folder" in done.stderr
+    assert contents(tmp_path / "results") == before
+    assert not list((tmp_path / "store").glob("ranking/*"))
+
+
+def full_disk(handle):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_full_disk_under_results_is_one_line_and_loses_nothing(measured, tmp_path, monkeypatch):
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    before = contents(tmp_path / "results")
+    monkeypatch.setattr("benchmarks.seal.os.fsync", full_disk)
+    for command in (["table1", "--tiny", "--rows", "random", "--results", "results"], ["render", "--from-committed"]):
+        done = run_here(tmp_path, *command)
+        told = done.stderr.splitlines()[-1]
+        assert done.returncode == 2
+        assert told.startswith("vokenbench: cannot read or write results/openmoji-scenes-tiny/")
+        assert "(No space left on device): make room there, or name another place, and give the same command again" in told
+        assert contents(tmp_path / "results") == before
+
+
+def test_a_folder_where_a_file_belongs_is_named(measured, tmp_path):
+    shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "trec" / "test.qrels").mkdir(parents=True)
+    done = run_here(tmp_path, "export-trec", "--tiny", "--qrels", "--to", "trec")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "vokenbench: cannot read or write trec/test.qrels (Is a directory): put that right, or name another place, and give the same "
+        "command again; finished stages are kept\n"
+    )
+    (tmp_path / "results" / "openmoji-scenes-tiny" / "runs" / "avg-seed0.json").mkdir()
+    done = run_here(tmp_path, "render", "--from-committed")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "avg-seed0.json cannot be read (Is a directory): delete it and run its cell again" in done.stderr
+
+
+def test_an_error_of_no_file_is_not_taken_for_the_users(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
+
+    monkeypatch.setattr("benchmarks.stages.Store.__init__", refused)
+    with pytest.raises(ConnectionRefusedError):
+        run_here(tmp_path, "table1", "--tiny", "--rows", "random")
 
 
 def test_a_dry_run_lists_what_is_missing_and_runs_nothing(measured):

@@ -27,6 +27,7 @@ def test_tied_images_share_a_rank_and_what_is_cut_off_is_counted():
     shown = found([0, 1, 1, 1], k=2)
     assert [(hit.place, hit.image, hit.row) for hit in shown.hits] == [("1", 30, 0), ("2=", 20, 1)]
     assert shown.more == 2 and table(shown).endswith("and 2 more, tied with the last")
+    assert found([0, 0, 1, 1], k=2).more == 0, "of a further group nothing is tied with the last"
     assert [hit.place for hit in found([0, 0, 1, 2], k=4).hits] == ["1=", "1=", "3", "4"]
 
 

@@ -1,4 +1,4 @@
-"""What a beam misses: the shares are computed by hand, the command runs from end to end."""
+"""What a beam misses: the command runs from end to end."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from benchmarks.run import main
-from benchmarks.speed.search_error import BEAMS, _shared, latex, markdown
+from benchmarks.speed.search_error import BEAMS, latex, markdown
 from benchmarks.stages import Store
-
-
-def test_shares_count_what_both_know_and_nothing_that_pads():
-    found, exact = np.array([[3, 1, -1], [5, -1, -1]]), np.array([[1, 2, 3], [5, -1, -1]])
-    assert _shared(found, exact) == pytest.approx((2 / 3 + 1) / 2)
 
 
 @pytest.mark.slow

@@ -55,6 +55,8 @@ def test_stages_run_beside_each_other_and_after_what_they_need(tmp_path, project
     assert reports["left"]["process"] != reports["right"]["process"]
     assert {name: report["threads"] for name, report in reports.items()} == {"first": "4", "left": "2", "right": "2", "last": "4"}
     assert store.made == {each.key for each in (first, left, right, last)}
+    (alone,) = workers.compute([stage("ranking")], store, 2)
+    assert store.report(alone)["report"]["threads"] == "2", "seconds that are compared are of equal threads, whoever runs beside"
 
 
 @pytest.mark.slow

@@ -54,6 +54,12 @@ def test_groups_by_hand() -> None:
     assert rows.tolist() == [1, 2] and group.tolist() == [0, 0]
 
 
+def test_the_list_goes_on_until_it_has_k_groups() -> None:
+    """Two images tie for the first place: the rule `codes` counts them once, so at k = 2 the third is asked for."""
+    rows, _, group = order(np.array([0.3, 0.3, 0.1, 0.05]), 2)
+    assert rows.tolist() == [0, 1, 2] and group.tolist() == [0, 0, 1]
+
+
 def test_rounding_breaks_no_tie_and_no_gallery_order() -> None:
     rows, scores, group = order(np.array([0.3, 0.0, 0.1 + 0.2, 0.5]), 3)
     assert rows.tolist() == [3, 0, 2] and group.tolist() == [0, 1, 1] and scores[1] == scores[2]

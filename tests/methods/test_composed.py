@@ -85,6 +85,11 @@ def test_ties_of_the_second_are_ties_and_those_at_the_lists_end_are_on_it():
     assert listed(Both([4, 2, 2, 1], [1, 5, 5, 9]), k=1, shortlist=2) == [(10, 5.0, 0), (20, 5.0, 0)]
 
 
+def test_a_list_ends_with_the_tie_of_its_last_image_however_many_codes_were_ranked():
+    """The first method ranks three groups; with the tie, two hold the three images that the list asks for."""
+    assert [image for image, *_ in listed(Both([4, 2, 2, 1], [1, 2, 3, 9]), k=4, shortlist=3)] == [20, 10, 30]
+
+
 def test_a_list_without_a_shortlist_is_as_long_as_the_beam():
     pair = Both([4, 3, 2, 1], [1, 2, 3, 4], shortlists=False)
     assert [image for image, *_ in listed(pair, k=1, beam=3)] == [20]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from baselines.nameless import nameless
 from methods.cross_encoder import CrossEncoderRetriever
 from methods.data import Gallery
 from methods.retriever import PAD, SearchKnobs
@@ -126,7 +132,7 @@ def test_a_shortlist_of_all_is_exhaustive_and_any_shortlist_agrees_with_brute_fo
     edge = sorted((red for red, _ in colours), reverse=True)[:shortlist][-1]
     sums = {10 + row: red + green for row, (red, green) in enumerate(colours) if red >= edge}
     order = sorted(sums, key=lambda image: (-sums[image], image))
-    last = sums[order[min(k, len(order)) - 1]]
+    last = sorted(set(sums.values()), reverse=True)[:k][-1]
     assert [image for image, *_ in listed(found)] == [image for image in order if sums[image] >= last]
     assert [score for _, score, _ in listed(found)] == [sums[image] for image in order if sums[image] >= last]
 
@@ -137,3 +143,48 @@ def test_states_that_no_disk_holds_are_refused_with_their_size(monkeypatch):
     monkeypatch.setattr("methods.cross_encoder.shutil.disk_usage", lambda path: SimpleNamespace(free=3))
     with pytest.raises(ValueError, match=r"hidden states of 5 pictures take 0.0 GB, and \S+ has 0.0 free: set TMPDIR"):
         built(COLOURS)
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from PIL import Image
+from methods.data import Gallery
+from tests.methods.test_cross_encoder import Rerank
+
+def pictures():
+    for place in range(4):
+        if place == 3:
+            os._exit(3) if sys.argv[1] == "exit" else os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        yield Image.new("RGB", (1, 1), (place, 0, 0))
+
+class Few(list):
+    def __len__(self):
+        return 4
+    def __iter__(self):
+        return pictures()
+
+retriever = Rerank()
+retriever.build(Gallery(np.arange(4), Few()))
+"""
+
+
+@pytest.mark.parametrize("end", ["SIGTERM", "SIGKILL", "exit"])
+def test_an_indexing_that_is_ended_leaves_no_states_behind(end, tmp_path):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run([sys.executable, "-c", KILLED, end], env=environment, capture_output=True, text=True)
+    assert done.returncode == {"SIGTERM": -15, "SIGKILL": -9, "exit": 3}[end], done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_maps_states_by_their_path_as_long_as_they_are_in_use():
+    states_UPH = nameless((4, 2, 3), np.dtype(np.float16))
+    states_UPH[:] = np.arange(24).reshape(4, 2, 3)
+    part_UPH = states_UPH[:3]
+    del states_UPH
+    read = "import sys, numpy; print(int(numpy.memmap(sys.argv[1], numpy.float16, 'r', shape=(3, 2, 3)).sum()))"
+    told = subprocess.run([sys.executable, "-c", read, str(part_UPH.filename)], capture_output=True, text=True, check=True)
+    assert told.stdout == f"{sum(range(18))}\n"
+    path = Path(str(part_UPH.filename))
+    del part_UPH
+    assert not path.exists()

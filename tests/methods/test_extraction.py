@@ -100,10 +100,10 @@ def test_packed_states_are_written_as_safetensors_writes_them(tmp_path_factory, 
         patch.setattr(extraction, "TEXT_SHARD", size)
         patch.setattr(extraction, "TEXT_BATCH", 3)
         tokens = extraction.write_states(FakeText(), captions, folder, "train")
-    states_TH, start_Q1 = extraction.pack_states(FakeText(), captions)
+    states_TH, start_Q1, vectors_QD = extraction.pack_states(FakeText(), captions)
     save_file({"states_TH": states_TH, "start_Q1": start_Q1}, folder / "oracle.safetensors")
     assert tokens == sum(words) == len(states_TH)
-    assert start_Q1.diff().tolist() == words
+    assert start_Q1.diff().tolist() == words == vectors_QD[:, 0].tolist()
     assert (folder / "train-states.safetensors").read_bytes() == (folder / "oracle.safetensors").read_bytes()
 
 

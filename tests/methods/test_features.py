@@ -62,6 +62,13 @@ def test_a_gallery_is_looked_up_by_image_id_or_encoded(folders):
     assert (_cosine(image_features(folders["features"], folders["encoder"], unknown), cached[:3]) > 0.999).all()
 
 
+def test_an_image_that_is_not_in_the_cached_split_is_refused(folders):
+    gallery = Dataset(folders["data"]).split("test").gallery()
+    other = Gallery(np.r_[gallery.image_ids_N[:2], 2**31 + 7], gallery.pictures[:3], source=gallery.source)
+    with pytest.raises(ValueError, match=r"test\.npz has no image 2147483655, and 0 more"):
+        image_features(folders["features"], folders["encoder"], other)
+
+
 def test_encoder_folder_is_an_ordinary_open_clip_checkpoint(folders):
     names = {path.name for path in folders["encoder"].iterdir()}
     assert {"open_clip_config.json", "open_clip_model.safetensors", "config.json", "tokenizer.json"} <= names

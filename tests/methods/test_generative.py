@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from benchmarks.metrics import Rule, hits, outcomes
 from methods.avg import AVG
 from methods.retriever import PAD, Ranking
 
@@ -34,6 +39,34 @@ def test_an_image_counts_by_its_best_code(retriever):
 def test_codes_of_equal_score_tie_also_across_the_cut(retriever):
     ranking = retriever.rank_codes(np.array([[2, 1, 3]]), np.array([[-1.0, -1.0, -2.0]]), k=1)
     assert ranking.ids_QW.tolist() == [[30, 20, 10]] and ranking.group_QW.tolist() == [[0, 0, 0]]
+
+
+def test_the_list_goes_on_until_k_codes_are_on_it(retriever):
+    """Two images of one code are more than k = 2 codes ask for: image 20 under the second is on the list as well."""
+    ranking = retriever.rank_codes(np.array([[1, 2, 3]]), np.array([[-1.0, -2.0, -3.0]]), k=2)
+    assert ranking.ids_QW.tolist() == [[30, 10, 20]] and ranking.group_QW.tolist() == [[0, 0, 1]]
+    found = outcomes(ranking, np.array([20]))
+    assert hits(found, 2, "codes").tolist() == [1]
+    assert [float(hits(found, 2, rule)[0]) for rule in ("expected", "optimistic", "pessimistic", "index")] == [0, 0, 0, 0]
+
+
+def test_a_code_of_images_that_were_found_under_better_ones_is_no_further_code(retriever):
+    ranking = retriever.rank_codes(np.array([[0, 3, 2, 1]]), np.array([[-1.0, -2.0, -3.0, -4.0]]), k=2)
+    assert ranking.ids_QW.tolist() == [[40, 20]]
+
+
+@given(st.lists(st.integers(0, 11), min_size=12, max_size=12), st.permutations(range(12)), st.integers(1, 5), st.integers(1, 5))
+def test_every_rule_judges_a_list_as_it_judges_the_list_of_all(code_of, order, k, asked):
+    """`asked` is at most what was listed for: what lies beyond changes nothing."""
+    asked, retriever = min(asked, k), AVG()
+    codes_XL = np.array(code_of)[:, None]
+    retriever.use_index({"ids_N": np.arange(12), "codes_XL": codes_XL, "rows_X": np.arange(12)})
+    codes = [code for code in order if code < len(set(code_of))]
+    scores = -np.arange(len(codes), dtype=float) // 2  # some codes tie
+    short, whole = (retriever.rank_codes(np.array([codes] * 12), np.array([scores] * 12), depth) for depth in (k, 12))
+    for rule in get_args(Rule):
+        of_short, of_whole = (hits(outcomes(ranking, np.arange(12)), asked, rule) for ranking in (short, whole))
+        np.testing.assert_array_equal(of_short, of_whole)
 
 
 def test_dead_beams_are_not_ranked(retriever):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from avg.generator import load
 from avg.settings import GeneratorSettings
+from methods import language_model
+from methods.data import Dataset
 from methods.encoder import EncoderSettings, encoder_stages
 from methods.generator import generator_needs, generator_stage
 from methods.language_model import _tokenizer
@@ -38,6 +41,26 @@ def test_it_has_learned_the_captions_of_train(pretrained):
     with torch.inference_mode():
         likely = tokenizer.decode(model(words[:, :2]).logits[0, -1].argmax())
     assert likely.strip() == "very", "two captions of three go on so"
+
+
+def test_a_loss_is_that_of_all_tokens_whatever_batch_they_are_in(pretrained, tmp_path, monkeypatch):
+    """One long caption in a batch of its own, and many short ones."""
+    inputs, _, _ = pretrained
+    (out := tmp_path / "out").mkdir()
+    monkeypatch.setattr(language_model, "BATCH", 20)
+    stage = Stage("language-model", "methods.language_model:pretrain", {**SHAPE, "kind": "llama", "epochs": 1, "seed": 0})
+    given = Dataset(inputs["data"]).split("val").captions
+    told = [*given[:40], " ".join(given)]
+    monkeypatch.setattr(Dataset, "split", lambda data, name: SimpleNamespace(captions=told))
+    report = stage({"data": inputs["data"]}, out)
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(out / "model").eval(), AutoTokenizer.from_pretrained(out / "model")
+    losses, counts = [], []
+    for text in told:
+        words = tokenizer(text, return_tensors="pt", truncation=True, max_length=128)["input_ids"]
+        with torch.inference_mode():
+            losses.append(float(model(words, labels=words).loss) * (words.shape[1] - 1))
+        counts.append(words.shape[1] - 1)
+    assert report["val loss"] == pytest.approx(sum(losses) / sum(counts), abs=2e-4)
 
 
 def test_the_same_captions_give_the_same_words():

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from baselines.clip import CLIP
 from methods.encoder import EncoderSettings, encoder_needs
 from methods.named_model import named_needs, take
-from methods.needs import Missing, Need, identity, missing
+from methods.needs import Missing, Need, identity, missing, require
 from tests import checkpoints
 
 PICTURES = [Image.fromarray(np.random.default_rng(row).integers(0, 255, (40, 30 + row, 3), dtype=np.uint8)) for row in range(3)]
@@ -200,6 +200,27 @@ def test_a_model_of_the_same_name_and_other_weights_is_another_model(made, tmp_p
     path = tmp_path / "model" / "open_clip_model.safetensors"
     save_file({**load_file(path), "logit_scale": torch.tensor(1.0)}, path)
     assert identity(Need.of_model(str(tmp_path / "model"))) != before
+
+
+def test_a_checkpoint_of_open_clips_is_the_commit_that_its_repository_is_at(home):
+    (need,) = (each for each in named_needs("Tiny-quickgelu", "openai") if each.kind == "open_clip")
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert identity(need) == f"open_clip:Tiny-quickgelu@openai:{commit}"
+    repository = home / "hub" / "models--tiny--native"
+    (repository / "snapshots" / commit).rename(repository / "snapshots" / commit[::-1])
+    (repository / "refs" / "main").write_text(commit[::-1])
+    assert identity(need) == f"open_clip:Tiny-quickgelu@openai:{commit[::-1]}", "the same tag, fetched later"
+
+
+def test_a_damaged_index_of_shards_is_named(home):
+    (snapshot,) = (home / "hub" / "models--tiny--native" / "snapshots").iterdir()
+    index = snapshot / "model.safetensors.index.json"
+    for text in ("{", "[]", '{"weight_map": null}', "{}"):
+        index.write_text(text)
+        with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json is damaged \(it is no index of shards\): fetch it again"):
+            require([Need("hub", "tiny/native")])
+    index.write_text('{"weight_map": {"a": "open_clip_model.safetensors"}}')
+    require([Need("hub", "tiny/native")])
 
 
 def test_a_repository_that_was_fetched_in_part_is_missing(home, made):

@@ -11,6 +11,7 @@ import torch
 
 from avg.generator import PAD, create, load
 from methods.data import Exposure
+from methods.features import SplitFeatures
 from methods.identified import Identified, Shown
 from methods.objective import Batch
 from methods.processes import count
@@ -147,6 +148,17 @@ def test_recall_shares_a_tied_identifier():
     split = Identified.join(stored, captions(), np.zeros((IMAGES, 2), int), stored.image_ids_N)
     model = create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH)
     assert validation_recall(model, split) == pytest.approx(100 / IMAGES, abs=0.01)
+
+
+def test_an_identifier_that_an_image_has_twice_is_shared_with_nobody():
+    stored = features()
+    ids = np.r_[stored.image_ids_N, stored.image_ids_N[0]]
+    of_one = np.r_[np.zeros((1, 2), int), np.ones((IMAGES - 1, 2), int), np.zeros((1, 2), int)]
+    model = create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH)
+    once, twice = (validation_recall(model, Identified.join(stored, captions(), of_one[:end], ids[:end])) for end in (IMAGES, IMAGES + 1))
+    assert twice == once
+    alone = SplitFeatures(stored.images_ND[:1], stored.texts_QD[:2], ids[:1], np.array([0, 0]), stored.states)
+    assert validation_recall(model, Identified.join(alone, captions()[:2], of_one[[0, 0]], ids[[0, 0]])) == 100
 
 
 def test_the_temperature_is_of_the_loss_in_training_alone():

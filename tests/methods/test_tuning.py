@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
@@ -50,6 +53,18 @@ def test_whole_towers_learn_the_training_pairs(native, data, tmp_path):
     curve = report["val R@1 by epoch, before training first"]
     assert len(curve) == 7 and report["val R@1"] == max(curve)
     assert recall(after, Dataset(data).split("val")) == max(curve), "the epoch that was best is the one that is kept"
+
+
+def test_pictures_of_equal_vectors_share_a_hit():
+    """All captions describe the first of two copies."""
+    vectors_ND = np.random.default_rng(0).normal(size=(40, 256)).astype(np.float32)
+    vectors_ND[17] = vectors_ND[3]
+    clip = SimpleNamespace(
+        picture_feats=lambda pictures, count: vectors_ND,
+        text_states=lambda captions: SimpleNamespace(vectors_BD=torch.from_numpy(vectors_ND[[3] * len(captions)])),
+    )
+    split = SimpleNamespace(pictures=[None] * 40, captions=["a copy"] * 7, caption_rows_Q=np.full(7, 3))
+    assert recall(clip, split) == 50
 
 
 def test_projections_alone_are_trained_where_so_set(native, data, tmp_path, monkeypatch):

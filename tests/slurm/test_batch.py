@@ -7,6 +7,7 @@ import fcntl
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,16 @@ import pytest
 from benchmarks.batch import batch, submission
 from benchmarks.batch.batch import grouped, kind_of
 from benchmarks.batch.job import StageJob
+from benchmarks.run import main
 from benchmarks.seal import UserError
+from benchmarks.speed import efficiency_report
 from benchmarks.stages import Store
+from benchmarks.tables.table2 import TABLE2
 from methods.processes import TASKS_FOLDER
 from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile
+from tests.benchmarks.test_efficiency import stored
 from tests.slurm.made import command, request, stage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -116,7 +121,7 @@ def test_a_folder_that_cannot_be_shared_is_named(tmp_path):
     (store.root / "batches").touch()
     done = command(store, "table1", "--tiny", "--rows", "random", "--executor", "slurm")
     assert done.returncode == 2
-    assert "batches (File exists): name another folder, that all nodes share, with --store" in done.stderr
+    assert "batches (File exists): name another folder with --store, one that all nodes share" in done.stderr
 
 
 def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
@@ -133,6 +138,61 @@ def test_a_file_system_without_locks_is_refused(tmp_path, monkeypatch):
 
 def test_nobody_knows_of_no_jobs():
     assert accounting.ask([]).jobs == {}
+
+
+def submitted(store: Store, last: Stage, *jobs: str) -> batch.Batch:
+    """A batch of one stage, which had these jobs."""
+    made = batch.create([request(cell=last)], store, "slurm", [last])
+    record = made.record()
+    record["stages"][last.key]["jobs"] += jobs
+    made.write(record)
+    return made
+
+
+def test_a_job_of_an_old_batch_is_waited_for_where_a_newer_ones_ended(tmp_path, monkeypatch):
+    """The old batch's stage was submitted again, behind the newer batch's."""
+    store, last = Store(tmp_path / "store"), stage("last")
+    submitted(store, last, "1", "3")
+    newer = submitted(store, last, "2")
+    ended = "JobID|State|ExitCode|NodeList|Elapsed|Reason\n2|FAILED|1:0|a|00:01|None\n"
+    answers = {"squeue": ("3|RUNNING|None|a|0:01\n", ""), "sacct": (ended, "")}
+    monkeypatch.setattr(accounting, "_run", lambda command, *rest: answers[command])
+    assert batch.batches(store)[-1].id == newer.id
+    assert submission.running(store) == {last.key: "3"}
+
+
+def test_nothing_is_submitted_while_squeue_does_not_answer(tmp_path, monkeypatch):
+    store, last = Store(tmp_path / "store"), stage("last")
+    monkeypatch.setattr(launch, "check_commands", lambda: None)
+    monkeypatch.setattr(launch, "submit", lambda *given: pytest.fail("it would have run twice"))
+    monkeypatch.setattr(accounting, "_run", lambda *command: ("", "Unable to contact slurm controller"))
+    old = submitted(store, last, "1")
+    refused = r"squeue does not answer \(Unable to contact slurm controller\), so that jobs might .* twice: try again when it does"
+    with pytest.raises(UserError, match=refused):
+        submission.to_slurm([request(cell=last)], store, Profile())
+    assert [made.id for made in batch.batches(store)] == [old.id], "no batch is left of which nothing was submitted"
+    with pytest.raises(UserError, match=refused):
+        submission.again(old, [last], store, Profile())
+    assert old.record()["stages"][last.key]["jobs"] == ["1"]
+
+
+def test_without_sacct_is_submitted_all_the_same(tmp_path, monkeypatch):
+    store, last = Store(tmp_path / "store"), stage("last")
+    submitted(store, last, "1")
+    monkeypatch.setattr(accounting, "_run", lambda command, *rest: ("", "" if command == "squeue" else f"no {command} on PATH"))
+    assert submission.running(store) == {}
+
+
+def test_what_is_collected_only_to_look_at_shows_speed_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results" / "openmoji-scenes").mkdir(parents=True)
+    efficiency_report.keep(stored(), tmp_path / "results" / "openmoji-scenes")
+    table2 = replace(request(cell=stage("last")), table=TABLE2, datasets=("openmoji-scenes",), plans=())
+    batch.create([table2], Store(tmp_path / "store"), "local", [])
+    assert main(["collect", "--store", str(tmp_path / "store")]) == 0
+    told = capsys.readouterr().out
+    assert "on 2 threads of Some CPU (Figure 4)" in told and "Speed is missing" not in told
+    assert "written: nowhere" in told
 
 
 def test_collecting_what_is_done_needs_no_job(tmp_path):

@@ -1,0 +1,63 @@
+"""The two-tower machine: exact ties of equal vectors, and how far a list reaches."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from avg.settings import Settings
+from methods.dense import DenseRetriever, best_first
+from methods.retriever import PAD, SearchKnobs
+from tests.methods.test_recall import vectors
+
+
+class Given(DenseRetriever):
+    """Vectors as they are given; a query is one."""
+
+    paradigm = "two-tower"
+    Config = Settings
+
+    def stages(self, data, exposure):
+        return {}
+
+    def _load_parts(self):
+        return
+
+    def image_vectors(self, gallery):
+        return np.stack(gallery.pictures)
+
+    def encode(self, queries):
+        return np.stack(queries)
+
+
+def ranked(vectors_ND, queries_QD, k):
+    retriever = Given()
+    retriever.use_index({"ids_N": np.arange(len(vectors_ND)), "vectors_ND": vectors_ND})
+    return retriever.search(queries_QD, k, SearchKnobs())
+
+
+def test_equal_vectors_are_tied_for_every_query():
+    queries_QD = np.random.default_rng(1).normal(size=(128, 256)).astype(np.float32)
+    ranking = ranked(vectors(), queries_QD, 1000)
+    group_QN = np.take_along_axis(ranking.group_QW, np.argsort(ranking.ids_QW, axis=1), axis=1)
+    assert (group_QN[:, 3] == group_QN[:, 700]).all() and (group_QN[:, 3] == group_QN[:, 999]).all()
+    assert (ranking.group_QW.max(1) >= 990).all(), "what differs is not tied"
+
+
+def test_where_all_differ_scores_are_those_of_one_product():
+    vectors_ND, queries_QD = vectors(copies=()), np.random.default_rng(1).normal(size=(128, 256)).astype(np.float32)
+    np.testing.assert_array_equal(ranked(vectors_ND, queries_QD, 1000).scores_QW, -np.sort(-(queries_QD @ vectors_ND.T), axis=1))
+
+
+def test_a_list_goes_on_until_it_has_k_groups():
+    ids, scores, group = best_first(np.arange(10, 17), np.array([5, 4, 4, 4, 3, 3, 1], np.float32), 3)
+    assert (ids.tolist(), scores.tolist()) == ([10, 11, 12, 13, 14, 15], [5, 4, 4, 4, 3, 3])
+    assert group.tolist() == [0, 1, 1, 1, 2, 2]
+    assert best_first(np.arange(3), np.ones(3, np.float32), 2)[0].tolist() == [0, 1, 2], "there is one group only"
+
+
+def test_the_first_images_of_a_ranking_are_those_and_what_ties_with_the_last():
+    images_ND = np.array([[5], [4], [4], [4], [3], [1]], np.float32)
+    ranking = ranked(images_ND, np.array([[1], [-1]], np.float32), 3)
+    assert ranking.ids_QW.tolist() == [[0, 1, 2, 3, 4], [5, 4, 1, 2, 3]]
+    assert ranking.listed(3).tolist() == [[0, 1, 2, 3, PAD], [5, 4, 1, 2, 3]]
+    assert ranking.listed(1).tolist() == [[0], [5]]
