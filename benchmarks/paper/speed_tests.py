@@ -52,12 +52,10 @@ def slows(test: Slows, evidence: Evidence) -> Scored:
 
 
 def untimed(test: Slows, evidence: Evidence) -> tuple[str, ...]:
-    """Returns the rows whose searches were not timed or, where they were not all on one number of threads, on how many each was."""
+    """Returns the rows whose searches were not timed, or in words that they were not all timed on one number of threads, as far as is known."""
     lacking = tuple(row for row in test.rows if row not in evidence.seconds)
-    threads = {row: evidence.threads.get(row) for row in test.rows}
-    if lacking or (None not in threads.values() and len(set(threads.values())) == 1):
-        return lacking
-    return tuple(f"{row} (threads: {number or 'unknown'})" for row, number in threads.items())
+    threads = {evidence.threads.get(row) for row in test.rows}
+    return lacking or (() if len(threads) == 1 and None not in threads else ("times on equally many threads",))
 
 
 def curves(evidence: Evidence, series: str) -> dict[str, list[Mapping[str, Any]]]:
