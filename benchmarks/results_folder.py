@@ -204,12 +204,17 @@ def committed(results: Path, datasets: Sequence[str], protocol: str = DEFAULT_PR
     return [read_summary(path) for _, _, path in _summaries(results, datasets, protocol)]
 
 
+def summaries_in(folder: Path) -> Iterator[tuple[str, int, Path]]:
+    """Yields (row key, seed, path) of the summaries of one data set; a backup copy or the like is none."""
+    for path in sorted((folder / "runs").glob("*.json")):
+        if found := SUMMARY.fullmatch(path.name):
+            yield found["row"], int(found["seed"]), path
+
+
 def _summaries(results: Path, datasets: Sequence[str], protocol: str) -> Iterator[tuple[str, int, Path]]:
-    """Yields (row key, seed, path) of the summaries under a results folder; a backup copy or the like is none."""
+    """Yields what `summaries_in` does of several data sets."""
     for dataset in datasets:
-        for path in sorted((results / folder_name([dataset], protocol) / "runs").glob("*.json")):
-            if found := SUMMARY.fullmatch(path.name):
-                yield found["row"], int(found["seed"]), path
+        yield from summaries_in(results / folder_name([dataset], protocol))
 
 
 def _still_valid(path: Path, seed: int, of_row: Sequence[CellPlan], k: int) -> dict[str, Any] | None:

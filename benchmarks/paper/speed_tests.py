@@ -52,7 +52,7 @@ def slows(test: Slows, evidence: Evidence) -> Scored:
 
 
 def untimed(test: Slows, evidence: Evidence) -> tuple[str, ...]:
-    """Returns the rows whose searches were not timed, or in words that they were not all timed on one number of threads, as far as is known."""
+    """Returns the rows whose searches were not timed, or in words that it is not known that all were on one number of threads."""
     lacking = tuple(row for row in test.rows if row not in evidence.seconds)
     threads = {evidence.threads.get(row) for row in test.rows}
     return lacking or (() if len(threads) == 1 and None not in threads else ("times on equally many threads",))

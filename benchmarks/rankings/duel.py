@@ -17,6 +17,7 @@ from benchmarks.claims import ALPHA, Comparison, compare, printed_p
 from benchmarks.estimates import SeedHits, in_percent, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.record import read_summary
+from benchmarks.results_folder import summaries_in
 from benchmarks.spec import RECALL
 from methods.nearest import nearest
 
@@ -55,7 +56,7 @@ def side(text: str) -> Side:
     name, colon, row = (text, "", "") if Path(text).is_dir() else text.rpartition(":")
     folder = Path(name or text)
     rows: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted((folder / "runs").glob("*.json")):
+    for _, _, path in summaries_in(folder):
         found = read_summary(path, KEYS)
         rows.setdefault(found["row"], []).append(found)
     if not rows:

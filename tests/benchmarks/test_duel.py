@@ -78,6 +78,7 @@ def test_two_named_rows_and_the_other_way_round(folders, capsys):
 def test_seeds_are_averaged(folders, capsys):
     a, b = folders
     put(b, "avg", [20] * 200, seed=1)
+    (b / "runs" / "avg-seed0 copy.json").write_bytes((b / "runs" / "avg-seed0.json").read_bytes())  # is no further seed
     assert main(["compare", f"{a}:avg", f"{b}:avg", "--json"]) == 0
     (line, *_) = json.loads(capsys.readouterr().out)["lines"]
     assert (line["b"], line["seeds"]) == (37.5, [1, 2])
