@@ -29,9 +29,12 @@ def expected_hits(before_Q: np.ndarray, tied_Q: np.ndarray, k: int) -> np.ndarra
 
 
 def standing(scores_QN: np.ndarray, rows_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns how many images score more than each caption's own, and how many as much, itself included, (Q,) each."""
+    """Returns how many images score more than each caption's own, and how many as much, itself included, (Q,) each.
+
+    A score that is not a number stands before all others: a training that diverged finds nothing.
+    """
     own_Q1 = scores_QN[np.arange(len(rows_Q)), rows_Q][:, None]
-    return (scores_QN > own_Q1).sum(1), (scores_QN == own_Q1).sum(1)
+    return (~(scores_QN <= own_Q1)).sum(1), (scores_QN == own_Q1).sum(1)
 
 
 def dense_standing(texts_QD: np.ndarray, images_ND: np.ndarray, rows_Q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

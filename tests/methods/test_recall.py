@@ -41,3 +41,11 @@ def test_vectors_that_all_differ_are_multiplied_as_they_are():
     found_CD, which_N = distinct(vectors())
     assert len(found_CD) == 998
     np.testing.assert_array_equal(found_CD[which_N], vectors())
+
+
+def test_what_is_not_a_number_finds_nothing():
+    """So that no epoch of a training that diverged is chosen."""
+    texts_QD, images_ND, rows_Q = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), np.arange(3)
+    assert dense_recall(texts_QD, images_ND, rows_Q) == 100
+    assert dense_recall(np.full_like(texts_QD, np.nan), images_ND, rows_Q) == 0
+    assert dense_recall(texts_QD, np.full_like(images_ND, np.nan), rows_Q) == 0
