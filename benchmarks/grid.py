@@ -13,14 +13,15 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks import facts, leakage, trainings
-from benchmarks.claims import ALPHA, MATCH, NEAR, Closeness, Verdict, closeness, compare, verdict
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.estimates import SeedHits, estimated, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
+from benchmarks.paired import ALPHA, compare
 from benchmarks.protocol import protocol, protocol_line
 from benchmarks.rankings import outside
 from benchmarks.spec import Column, Row, Table
 from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES
+from benchmarks.verdicts import MATCH, NEAR, Closeness, Verdict, closeness, verdict
 
 PAPER_NAMES = {"flickr30k": "Flickr30K", "mscoco-5k": "MS-COCO (5k)"}
 PAPERS_PROTOCOLS = ("paper", "official")

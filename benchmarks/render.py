@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.claims import Comparison, Verdict, printed_p
 from benchmarks.facts import FactLine
 from benchmarks.grid import Cell, Grid, Line, printed
+from benchmarks.paired import Comparison, printed_p
 from benchmarks.spec import Row, Table
+from benchmarks.verdicts import Verdict
 
 LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "%": r"\%", "&": r"\&", "$": r"\$", "#": r"\#", "_": r"\_",

@@ -38,11 +38,11 @@ def tables(results: Path) -> Iterator[str]:
 
 
 def protocols(results: Path) -> Iterator[str]:
-    from benchmarks import comparison
+    from benchmarks import side_by_side
     from benchmarks.tables import table
 
     for path in sorted(results.glob("*/protocols.md")):
-        comparison.write(comparison.committed(table("table1"), path.parent.name, results), results)
+        side_by_side.write(side_by_side.committed(table("table1"), path.parent.name, results), results)
         yield f"{path.with_suffix('')}.md .tex .csv"
 
 

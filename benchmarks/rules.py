@@ -114,7 +114,7 @@ def recorded(
 @store_option
 def protocols(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, jobs: int | None, **options: Any) -> int:
     """Measure Table 1 under all protocols and write them side by side."""
-    from benchmarks.comparison import run
+    from benchmarks.side_by_side import run
 
     tiny = options["tiny"]
     return run(chosen_datasets(datasets, tiny, data_root, five_captions), **options, jobs=chosen_jobs(jobs, tiny), say=click.echo)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.claims import Comparison
 from benchmarks.estimates import Estimate
 from benchmarks.grid import printed
+from benchmarks.paired import Comparison
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 
 Address = tuple[str, str]

@@ -16,12 +16,12 @@ DATASETS: dict[str, dict[str, Any]] = {
     "openmoji-scenes-5k": {"train": 10_000, "val": 500, "test": 5_000},
     "openmoji-scenes-train2500": {"train": 2_500, "val": 500, "test": 1_000},
     "openmoji-scenes-train5000": {"train": 5_000, "val": 500, "test": 1_000},
-    "openmoji-scenes-tiny": {"train": 300, "val": 60, "test": 80},
-    "openmoji-scenes-tiny-train150": {"train": 150, "val": 60, "test": 80},
+    "openmoji-scenes-tiny": {"train": 240, "val": 50, "test": 50},
+    "openmoji-scenes-tiny-train120": {"train": 120, "val": 50, "test": 50},
 }
 
 BY_TRAINING_SIZE = ("openmoji-scenes-train2500", "openmoji-scenes-train5000", "openmoji-scenes", "openmoji-scenes-30k")
-BY_TRAINING_SIZE_TINY = ("openmoji-scenes-tiny-train150", "openmoji-scenes-tiny")
+BY_TRAINING_SIZE_TINY = ("openmoji-scenes-tiny-train120", "openmoji-scenes-tiny")
 """Data sets with the same test scenes, from few training scenes to many: each has those of the one before among its own."""
 
 ON_DISK = {

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import results_folder, tables, trainings
-from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
 from benchmarks.drawing import name_ends, save, set_style
 from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
 from benchmarks.metrics import Outcomes, hits, same_queries
 from benchmarks.options import DEFAULT_DATASET, TINY_DATASET
+from benchmarks.paired import ALPHA, Comparison, compare
 from benchmarks.protocol import CLEAN
 from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.campaign import DEFAULT_PROTOCOL
-from benchmarks.claims import ALPHA
 from benchmarks.options import DEFAULT_DATASET
+from benchmarks.paired import ALPHA
 from benchmarks.paper.effects import Effect
 from benchmarks.paper.judgement import Finding
 from benchmarks.paper.stars import Star

@@ -10,7 +10,7 @@ import io
 from pathlib import Path
 
 from benchmarks import results_folder
-from benchmarks.claims import printed_p
+from benchmarks.paired import printed_p
 from benchmarks.paper.claim_words import Report, asked, circumstance, command, notes, shown, title
 from benchmarks.paper.claims import CLAIMS
 from benchmarks.paper.evidence import Evidence, committed

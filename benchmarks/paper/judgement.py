@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.claims import Word
 from benchmarks.paper import recall_tests, speed_tests
 from benchmarks.paper.effects import Effect, Score, Scored
 from benchmarks.paper.evidence import Evidence
@@ -25,6 +24,7 @@ from benchmarks.paper.statements import (
     Statement,
     Test,
 )
+from benchmarks.verdicts import Word
 
 WORDS: Mapping[Score, Word] = {1: "supported", 0: "inconclusive", -1: "not supported"}
 

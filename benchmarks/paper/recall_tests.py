@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.claims import ALPHA, Comparison, compare
+from benchmarks.paired import ALPHA, Comparison, compare
 from benchmarks.paper.effects import Effect, Scored, above, farthest, sign, weakest, within
 from benchmarks.paper.evidence import Evidence
 from benchmarks.paper.statements import AtLeast, Beats, Fails, Harder, Near, Pair, Rises

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.claims import ALPHA, compare
 from benchmarks.estimates import mean_hits
+from benchmarks.paired import ALPHA, compare
 from benchmarks.paper.evidence import Evidence
 from benchmarks.spec import Table
 from benchmarks.statistics import one_sample_t_test

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.claims import ALPHA, Comparison, compare, printed_p
 from benchmarks.estimates import SeedHits, in_percent, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
+from benchmarks.paired import ALPHA, Comparison, compare, printed_p
 from benchmarks.record import read_summary
 from benchmarks.results_folder import summaries_in
 from benchmarks.spec import RECALL

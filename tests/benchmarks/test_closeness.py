@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from benchmarks import render
-from benchmarks.claims import closeness
 from benchmarks.grid import Grid, build_grid
 from benchmarks.metrics import Outcomes
 from benchmarks.tables import table
+from benchmarks.verdicts import closeness
 
 GOLDEN = Path(__file__).parent / "golden"
 FORMATS = {"md": render.markdown, "tex": render.latex, "csv": render.csv}

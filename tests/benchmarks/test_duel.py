@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.claims import compare as claims_compare
 from benchmarks.metrics import Outcomes, hits
+from benchmarks.paired import compare as claims_compare
 from benchmarks.run import main
 
 

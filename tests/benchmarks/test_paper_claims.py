@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from benchmarks.claims import ALPHA
+from benchmarks.paired import ALPHA
 from benchmarks.paper.claims import CLAIMS, table_claims
 from benchmarks.paper.inconsistencies import INCONSISTENCIES
 from benchmarks.paper.statements import SLIGHT, AtLeast, Beats, Fails, Harder, Near, Rises, Slows, Test

@@ -10,10 +10,10 @@ import pytest
 
 from benchmarks.campaign import plan_cells
 from benchmarks.cells import CellPlan
-from benchmarks.comparison import TIES_ONLY
 from benchmarks.explain import differences, explained, rules
 from benchmarks.overrides import resolved
 from benchmarks.protocol import FACTORS, PROTOCOLS, exposure_for, protocol
+from benchmarks.side_by_side import TIES_ONLY
 from benchmarks.spec import Row
 from benchmarks.tables import table
 from methods.registry import METHODS, create

@@ -11,7 +11,7 @@ import avg.torchvision_schema  # noqa: F401
 
 import pytest
 
-from benchmarks.comparison import MEASURED, SHOWN
+from benchmarks.side_by_side import MEASURED, SHOWN
 from tests.command import run
 
 ROWS = ("avg", "grace-semantic", "clip")
@@ -82,7 +82,7 @@ def test_no_method_reads_what_its_protocol_forbids(measured, name):
 def test_pseudo_queries_are_shown_beside_the_true_captions(measured):
     done = run(measured, "pseudo-queries", "--tiny", "--show", "2")
     assert done.returncode == 0, done.stderr
-    assert "400 pseudo-queries for 80 pictures, by nearest" in done.stdout
+    assert "250 pseudo-queries for 50 pictures, by nearest" in done.stdout
     assert done.stdout.count("    made  ") == done.stdout.count("    true  ") == 10
     made = {line[10:] for line in done.stdout.splitlines() if line.startswith("    made  ")}
     data = next((measured / "store" / "data").glob("*/train.json"))
@@ -98,7 +98,7 @@ def test_a_captioning_model_makes_pseudo_queries_that_avg_is_trained_on(measured
     folder = write_blip(measured / "captioner", BlipForConditionalGeneration)
     done = run(measured, "pseudo-queries", "--tiny", "--by", str(folder), "--count", "1")
     assert done.returncode == 0, done.stderr
-    assert f"80 pseudo-queries for 80 pictures, by {folder}" in done.stdout
+    assert f"50 pseudo-queries for 50 pictures, by {folder}" in done.stdout
     chosen = ("--set", f"avg.pseudo_queries_by={folder}", "--set", "avg.pseudo_queries=1")
     done = run(measured, "table1", "--tiny", "--rows", "avg", "--protocol", "official", *chosen)
     assert done.returncode == 0, done.stderr

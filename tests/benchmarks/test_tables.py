@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from benchmarks.cells import cell_stages
-from benchmarks.claims import compare, printed_p, verdict
 from benchmarks.grid import build_grid
 from benchmarks.overrides import resolved
+from benchmarks.paired import compare, printed_p
 from benchmarks.protocol import PROTOCOLS, exposure_for, protocol
 from benchmarks.report.answers import labels
 from benchmarks.spec import Claim
 from benchmarks.tables import TABLES, table
+from benchmarks.verdicts import verdict
 from tests.benchmarks.made_evidence import summary
 
 

@@ -102,7 +102,7 @@ def test_the_command_measures_what_is_missing_and_draws_it(tmp_path, capsys, tin
     }
     text = (folder / "training-size.md").read_text()
     assert text in told and "missing" not in text
-    assert (tmp_path / "results" / "openmoji-scenes-tiny-train150" / "runs" / "clip-seed0.json").exists()
+    assert (tmp_path / "results" / "openmoji-scenes-tiny-train120" / "runs" / "clip-seed0.json").exists()
     (folder / "training-size.png").unlink()
     assert main(["render", "--from-committed", "--results", str(tmp_path / "results")]) == 0
     assert (folder / "training-size.png").exists() and (folder / "training-size.md").read_text() == text

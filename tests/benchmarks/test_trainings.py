@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.comparison import side_by_side
 from benchmarks.grid import build_grid
+from benchmarks.side_by_side import side_by_side
 from benchmarks.tables import table
 from tests.benchmarks.made_evidence import summary
 

@@ -1,4 +1,4 @@
-"""Verdicts on the orderings that the paper states, from paired tests.
+"""Two rows on the same queries: their difference with its interval, and the p of a paired test.
 
 Q queries, P pairs of rows.
 """
@@ -7,21 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from benchmarks.estimates import Key, SeedHits, differences, in_percent, mean_hits
-from benchmarks.spec import Claim
 from benchmarks.statistics import SEED, holm, intervals, randomisation_tests, seed_spread
 
 ALPHA = 0.01  # the paper's level for its star
-
-MATCH, NEAR = 0.3, 1.0
-"""Points. The same weights move by up to 0.8 between two code bases' resizing and precision."""
-
-Closeness = Literal["match", "near", "differs"]
-Word = Literal["supported", "not supported", "inconclusive", "missing"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,21 +37,6 @@ class Comparison:
     def reversed(self) -> Comparison:
         # 0 - x, since -x of no difference would be printed as -0.0.
         return replace(self, better=self.worse, worse=self.better, difference=0 - self.difference, low=0 - self.high, high=0 - self.low)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What the measurements say of a claim; `weakest` is the comparison that decides."""
-
-    claim: Claim
-    word: Word
-    weakest: Comparison | None = None
-
-
-def closeness(value: float, reported: float) -> Closeness:
-    """Returns how near a measurement on the same data is to the number that was reported, both in percent."""
-    apart = round(abs(value - reported), 6)  # 62.5 - 62.2 is more than 0.3 in floats
-    return "match" if apart <= MATCH else "near" if apart <= NEAR else "differs"
 
 
 def compare(pairs: Sequence[tuple[Key, Key]], hits: Mapping[Key, SeedHits], clusters_Q: np.ndarray) -> dict[tuple[Key, Key], Comparison]:
@@ -91,13 +69,3 @@ def printed_p(p: float) -> str:
     if p < 0.001:
         return "< 0.001"
     return f"{p:.4f}" if f"{p:.3f}" == f"{ALPHA:.3f}" else f"{p:.3f}"
-
-
-def verdict(claim: Claim, comparisons: Mapping[tuple[str, str], Comparison]) -> Verdict:
-    """Returns `supported` if every difference is significantly above zero, `not supported` if one is significantly below, `inconclusive`
-    otherwise, and `missing` where a row has no measurement."""
-    if any((claim.better, worse) not in comparisons for worse in claim.worse):
-        return Verdict(claim=claim, word="missing")
-    weakest = min((comparisons[claim.better, worse] for worse in claim.worse), key=lambda c: (c.direction, c.difference))
-    words: dict[int, Word] = {1: "supported", 0: "inconclusive", -1: "not supported"}
-    return Verdict(claim=claim, word=words[weakest.direction], weakest=weakest)

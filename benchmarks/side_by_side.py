@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks import campaign, results_folder, trainings
-from benchmarks.claims import ALPHA, Comparison, compare
 from benchmarks.estimates import Estimate, SeedHits, estimated, in_percent, seed_of
 from benchmarks.grid import printed
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
+from benchmarks.paired import ALPHA, Comparison, compare
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
 from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.seal import write_atomically

@@ -9,7 +9,7 @@ import re
 import numpy as np
 import pytest
 
-from benchmarks import comparison
+from benchmarks import side_by_side
 from benchmarks.metrics import Outcomes
 from benchmarks.run import main
 from benchmarks.stages import Store
@@ -31,7 +31,7 @@ def summary(row: str, protocol: str, share: float, tied: int = 1, seed: int = 0,
 
 
 def side(*summaries):
-    return comparison.side_by_side(table("table1"), "openmoji-scenes", summaries)
+    return side_by_side.side_by_side(table("table1"), "openmoji-scenes", summaries)
 
 
 BOTH = (
@@ -87,7 +87,7 @@ def test_what_rests_on_one_ranking_and_tie_rule_is_no_comparison():
     assert found.changes["avg", "clean+exposure"].p == with_one.p > alone.p
     other = [staged(name, "clip", name, 0.6) for name in ("paper", "clean+exposure", "clean+test-selection")]
     assert side(*tested, same[0], *other).changes["avg", "clean+exposure"].p > with_one.p, "another ranking with the same outcome is one"
-    lines = {(line["row"], line["protocol"]): line for line in csv.DictReader(io.StringIO(comparison.csv(found)))}
+    lines = {(line["row"], line["protocol"]): line for line in csv.DictReader(io.StringIO(side_by_side.csv(found)))}
     assert {lines["clip", "paper"][field] for field in ("change", "change_low", "change_high")} == {"0.0000"}
 
 
@@ -97,7 +97,7 @@ def test_of_seeds_those_count_that_both_have():
         staged("a", "clip", "paper", 0.5), staged("b", "clip", "paper", 0.6, seed=1), staged("a", "clip", "official", 0.5),
     )  # fmt: skip
     assert (found.changes["clip", "paper"].difference, found.changes["clip", "paper"].spread) == (0, 0)
-    assert comparison.same_by_rule(("clip", "paper"), ("clip", "clean"), [staged("a", "clip", "paper", 0.5)]) is False
+    assert side_by_side.same_by_rule(("clip", "paper"), ("clip", "clean"), [staged("a", "clip", "paper", 0.5)]) is False
     assert found.changes["clip", "official"].p == 1, "another tie rule: it is tested, and changes nothing here"
 
 
@@ -107,7 +107,7 @@ def test_protocols_on_other_queries_cannot_be_compared():
 
 
 def test_markdown_shows_what_there_is_and_what_is_missing():
-    text = comparison.markdown(side(*BOTH))
+    text = side_by_side.markdown(side(*BOTH))
     avg, irgen = (next(line for line in text.splitlines() if line.startswith(f"| {name}")) for name in ("AVG", "IRGen"))
     assert "+10.0\\*" in avg and "-30.0\\*" in avg
     assert irgen.count("missing") == 2, "no paper, and so no difference from it"
@@ -121,10 +121,10 @@ def test_markdown_shows_what_there_is_and_what_is_missing():
 
 def test_latex_and_csv_hold_the_same():
     found = side(*BOTH)
-    text = comparison.latex(found)
+    text = side_by_side.latex(found)
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 3
     assert "selection on test" in text and text.isascii()
-    lines = list(csv.DictReader(io.StringIO(comparison.csv(found))))
+    lines = list(csv.DictReader(io.StringIO(side_by_side.csv(found))))
     official = next(line for line in lines if (line["row"], line["protocol"]) == ("avg", "official"))
     assert (float(official["value"]), float(official["change"]), official["seeds"]) == (60, 10, "1")
     assert next(line for line in lines if line["row"] == "irgen" and line["protocol"] == "clean")["codes"] == "40.0000"
@@ -132,8 +132,8 @@ def test_latex_and_csv_hold_the_same():
 
 def test_nothing_measured_is_an_empty_table():
     assert side().values == {}
-    assert comparison.csv(side()).count("\n") == 1
-    assert "**Protocols.**" in comparison.markdown(side())
+    assert side_by_side.csv(side()).count("\n") == 1
+    assert "**Protocols.**" in side_by_side.markdown(side())
 
 
 def test_a_results_folder_that_cannot_be_is_said_before_the_work(tmp_path, capsys, monkeypatch):
