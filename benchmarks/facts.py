@@ -14,7 +14,7 @@ from typing import Any, Literal
 from benchmarks.contest import figures
 from benchmarks.leakage import stage_name
 from benchmarks.spec import Row, Table
-from benchmarks.speed.efficiency import PAIRED, place
+from benchmarks.speed.efficiency import PAIRED, SERVED, place
 
 IMAGES = 300_000
 """Of the gallery at which the paper compares speed."""
@@ -166,6 +166,8 @@ def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, 
         "stages that precede an index, "
         "extraction of features among them. Index: of the pictures that recall is of, and of so many."
     )
+    if others := _other_models(table, summaries, speed):
+        said.append(f"Speed was timed with models of other settings or of an older version than these rows have: {'; '.join(others)}.")
     if blip := speed["blip"]:
         extrapolated = dict.fromkeys(row.label for row in table.rows if row.applies_to(dataset) and set(row.series) & set(PAIRED))
         said.append(
@@ -173,6 +175,13 @@ def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, 
             f"{blip['model']}: the speed of {'; '.join(extrapolated)}. Their index at {IMAGES:,} images is that model's too."
         )
     return said
+
+
+def _other_models(table: Table, summaries: Summaries, speed: Mapping[str, Any]) -> list[str]:
+    """Returns the labels of rows whose weights are not of the stages that were timed, or of which the record does not say it."""
+    timed = speed.get("models", {})
+    behind = {s["row"]: set(s["stages"].values()) for s in summaries if s["seed"] == 0 and s["row"] in SERVED and "stages" in s}
+    return [row.label for row in table.rows if row.key in behind and timed.get(row.key) not in behind[row.key]]
 
 
 def speed_of(table: Table, datasets: Sequence[str], results: Path) -> dict[str, Mapping[str, Any]]:

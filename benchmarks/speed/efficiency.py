@@ -32,6 +32,8 @@ SERIES = {
 }
 PAIRED = ("clip-blip", "blip-rerank", "blip-pairs")
 """Computed from the time of a pair, not timed whole."""
+SERVED = ("clip", "avg", "grace-structured")
+"""Rows of Table 1 whose models are timed."""
 SIZES = (1000, 3000, 10**4, 3 * 10**4, 10**5, 3 * 10**5, 10**6)
 TINY_SIZES = (100, 1000)
 BATCHES = (1, 32)
@@ -50,7 +52,8 @@ Once = Callable[[str, Callable[[], list[Point]]], list[Point]]
 def place(machine: Mapping[str, Any]) -> str:
     """Returns what a record was timed on, in words."""
     threads = machine["threads"]
-    return machine["gpu"] or f"{threads} thread{'' if threads == 1 else 's'} of {machine['hardware']['cpu']}"
+    where = machine["gpu"] or f"{threads} thread{'' if threads == 1 else 's'} of {machine['hardware']['cpu']}"
+    return where + (f", products in {machine['products']}" if "products" in machine else "")
 
 
 class Answers:

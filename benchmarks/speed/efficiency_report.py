@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv as csv_format
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,26 @@ HEADERS = (
 
 
 def keep(stored: Stored, folder: Path) -> None:
-    name = f"efficiency{FULL if stored['settings']['full_size'] else ''}.json"
-    write_atomically(folder / name, json.dumps(stored, indent=1) + "\n")
+    write_atomically(folder / record_name(stored["settings"]["full_size"]), json.dumps(stored, indent=1) + "\n")
+
+
+def record_name(full_size: bool) -> str:
+    return RECORD.replace(".", f"{FULL}.") if full_size else RECORD
+
+
+def refuse_loss(folder: Path, full_size: bool, sizes: Sequence[int], series: Sequence[str]) -> None:
+    """Does nothing if a record of these sizes and series may be written to a folder.
+
+    Raises:
+        ValueError: if it would take the place of one that has more, or that is damaged; names what would be lost.
+    """
+    path = folder / record_name(full_size)
+    if not path.is_file():
+        return
+    before = {(point["series"], f"{point['images']:,} images") for point in read(path)["points"]}
+    now = {*series, *(f"{images:,} images" for images in sizes)}
+    if lost := list(dict.fromkeys(each for pair in sorted(before) for each in pair if each not in now)):
+        raise ValueError(f"{path} has {', '.join(lost)} besides, which would be lost: name another folder with --results")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -37,7 +55,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: if the file is none that this version reads.
     """
-    return read_measured(path, "record", "delete it and run figure4 again")
+    return read_measured(path, "record", "delete it and run figure4 again", ["points"])
 
 
 def write(stored: Stored, folder: Path) -> str:
@@ -72,7 +90,7 @@ def caption(stored: Stored) -> str:
         )
         gallery = "Galleries are drawn at random"
     else:
-        models = f"Models are those of Table 1 on {settings['dataset']}"
+        models = f"Models have the settings of Table 1's first seed on {settings['dataset']}"
         gallery = "Galleries are its test pictures and, beyond them, random codes and vectors"
     parts = [
         f"{models}; on {where}. Queries are captions of the test split. Text encoding and search are timed together and apart, in rounds "

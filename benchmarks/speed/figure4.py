@@ -64,6 +64,8 @@ def figure4(
     part = bool(sizes or series) or (tiny and datasets)
     kept = results or (None if part else Path("results"))
     folder = results_folder.writable(kept / chosen[0]) if kept else None
+    if folder is not None:
+        efficiency_report.refuse_loss(folder, full_size, images, series or tuple(SERIES))
     settings: dict[str, Any] = {
         "dataset": chosen[0],
         "sizes": images,
@@ -98,19 +100,22 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
     """Returns the record but for its command, and where its points are kept until it is."""
     import torch
 
+    from avg.precision import fast_dtype
     from benchmarks.environment import environment
     from benchmarks.speed import efficiency
     from benchmarks.speed.checkpoint import Checkpoint
-    from benchmarks.speed.served import captions, cross_encoder, plans, trained
+    from benchmarks.speed.served import behind, captions, cross_encoder, plans, trained
 
     tiny, series = settings["tiny"], settings["series"]
-    behind = {
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    products = str(fast_dtype()).removeprefix("torch.")
+    machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu, "products": products}
+    record = {
         "settings": json.loads(json.dumps(settings)),
-        "threads": torch.get_num_threads(),
-        "models": [] if settings["full_size"] else [plan.ranking.key for plan in plans(settings["dataset"], tiny)],
-        **{part: told for part, told in environment().items() if part != "scheduler"},
+        "models": {} if settings["full_size"] else behind(plans(settings["dataset"], tiny)),
+        "machine": machine,
     }
-    checkpoint = Checkpoint(stages, behind, click.echo)
+    checkpoint = Checkpoint(stages, {**record, "machine": {**machine, "scheduler": None}}, click.echo)
     queries = captions(settings["dataset"], stages)
     if settings["full_size"]:
         from methods import full_size
@@ -130,9 +135,7 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
         taken = efficiency.pair_seconds(pairs, queries, settings["pairs"], 5, click.echo)
         blip = {"model": told, "pairs": settings["pairs"], "pairs_per_second": 1 / taken["pair"], "caption_ms": 1000 * taken["caption"]}
         points += efficiency.paired(points, taken, pairs.picture_bytes, wanted_pairs)
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu}
-    return {"settings": behind["settings"], "machine": machine, "blip": blip, "points": points}, checkpoint
+    return {**record, "blip": blip, "points": points}, checkpoint
 
 
 COMMANDS = (figure4,)

@@ -9,6 +9,7 @@ from benchmarks.campaign import DEFAULT_PROTOCOL, chosen, plan_cells
 from benchmarks.cells import CellPlan, indexed
 from benchmarks.datasets import data_stage
 from benchmarks.spec import RECALL, Row, Table
+from benchmarks.speed.efficiency import SERVED
 from benchmarks.stages import Store
 from benchmarks.tables.table1 import TABLE1
 from methods.data import Dataset
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from methods.serving import Models, Pairs
 
 QUERIES = 256
-ROWS = ("clip", "avg", "grace-structured")
+WEIGHTS = ("generator", "encoder")
 
 
 def captions(dataset: str, store: Store) -> Sequence[str]:
@@ -28,7 +29,16 @@ def captions(dataset: str, store: Store) -> Sequence[str]:
 
 def plans(dataset: str, tiny: bool) -> list[CellPlan]:
     """Returns the cells whose models are served: of Table 1, its first seed."""
-    return plan_cells(chosen(TABLE1, ROWS), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
+    return plan_cells(chosen(TABLE1, SERVED), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
+
+
+def behind(plans: Sequence[CellPlan]) -> dict[str, str]:
+    """Returns {row key: key of the stage whose weights are served}: a generator, or where there is none the encoder."""
+    found = {}
+    for plan in plans:
+        of_name = {stage.name: stage.key for stage in plan.ranking.ancestors()}
+        found[plan.row.key] = next(of_name[name] for name in WEIGHTS if name in of_name)
+    return found
 
 
 def trained(dataset: str, tiny: bool, store: Store) -> Models:
@@ -36,7 +46,7 @@ def trained(dataset: str, tiny: bool, store: Store) -> Models:
     from methods.serving import Models, real_vectors
 
     retrievers = {plan.row.key: _indexed(plan, store) for plan in plans(dataset, tiny)}
-    clip, avg, grace = (retrievers[key] for key in ROWS)
+    clip, avg, grace = (retrievers[key] for key in SERVED)
     return Models(clip.encode, real_vectors(clip.index()), avg, avg.index()["codes_XL"], grace)
 
 

@@ -217,6 +217,32 @@ def test_what_cannot_be_is_named(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_part_does_not_take_the_place_of_the_whole(tmp_path, capsys):
+    folder = tmp_path / "openmoji-scenes"
+    folder.mkdir()
+    efficiency_report.keep(stored(), folder)
+    before = (folder / "efficiency.json").read_bytes()
+    assert main(["figure4", "--series", "avg-beam40", "--sizes", "1000", "--results", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "has 300,000 images, clip-hnsw besides, which would be lost: name another folder with --results" in error
+    assert (folder / "efficiency.json").read_bytes() == before
+    efficiency_report.refuse_loss(folder, False, [10, 1000, 300_000], ["avg-beam40", "clip-hnsw"])
+    efficiency_report.refuse_loss(folder, True, [10], ["avg-beam40"])
+
+
+def test_table_2_says_whether_other_models_were_timed():
+    summary = json.loads(Path("results/openmoji-scenes/runs/avg-seed0.json").read_text())
+
+    def said(models: dict) -> bool:
+        speed = {"openmoji-scenes": stored() | models}
+        (group,) = build_grid(TABLE2, ["openmoji-scenes"], [summary], speed=speed).groups
+        return any("Speed was timed with models of other settings" in note and note.endswith(": AVG.") for note in group.fact_notes)
+
+    assert not said({"models": {"avg": summary["stages"]["generator"]}})
+    assert said({"models": {"avg": "another"}})
+    assert said({}), "an older record does not say it"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("full_size", "series"),
@@ -239,7 +265,8 @@ def test_the_command_writes_record_and_figure(full_size, series, tmp_path, tiny_
     of_one = {(p["gallery"], p["batch"]) for p in found["points"] if p["series"] == "avg-beam20"}
     assert of_one == {("random", 1), ("random", 32), ("clustered", 1)}
     assert all(p["queries_per_second"] > 0 and p["index_bytes"] > 0 for p in found["points"])
-    assert found["blip"]["pairs"] == 2
+    assert found["blip"]["pairs"] == 2 and found["machine"]["products"] == "float32"
+    assert set(found["models"]) == (set() if full_size else {"clip", "avg", "grace-structured"})
     exact = [p["of_the_ten"] for p in found["points"] if p["series"] == "clip-hnsw"]
     assert min(exact) > 0.9, "of a hundred images a graph misses next to nothing"
     assert ("with random weights" in capsys.readouterr().out.split("\n**Figure 4.**")[1].split("BLIP")[0]) == full_size
