@@ -11,9 +11,10 @@ ARGS ?=
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-# Compared by content, not by date: a fresh checkout of the same files must not need the network.
+# Compared by content, not by date: a fresh checkout of the same files must not need the network. The interpreter is asked as well: after an
+# upgrade of the system it may be a link to nothing. What an interrupted pip leaves behind is not believed.
 env:  ## make the environment in .venv, or bring it up to date (Python 3.11 or newer, about 2 GB)
-	@cat pyproject.toml constraints.txt | cmp -s - $(VENV)/.installed || $(MAKE) --no-print-directory install
+	@cat pyproject.toml constraints.txt | cmp -s - $(VENV)/.installed && $(PY) -c '' 2>/dev/null || $(MAKE) --no-print-directory install
 
 install:
 	@$(PY) -m pip --version >/dev/null 2>&1 || { \
@@ -22,13 +23,15 @@ install:
 	      echo "making $(VENV) with $$candidate"; exec $$candidate -m venv --clear $(VENV); fi; \
 	  done; \
 	  echo "vokenbench needs Python 3.11 or newer; if it is not on PATH: make PYTHON=/path/to/python3.11 env" >&2; exit 1; }
+	@rm -f $(VENV)/.installed
 	$(PY) -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@cat pyproject.toml constraints.txt > $(VENV)/.installed
 
 lavis:  ## make the environment of BLIP through salesforce-lavis in .venv-lavis (Python 3.11, about 2 GB)
-	@cat $(LAVIS_PINS) | cmp -s - $(LAVIS)/.installed || $(MAKE) --no-print-directory lavisinstall
+	@cat $(LAVIS_PINS) | cmp -s - $(LAVIS)/.installed && $(LAVIS)/bin/python -c '' 2>/dev/null || $(MAKE) --no-print-directory lavisinstall
 
 lavisinstall:
+	@rm -f $(LAVIS)/.installed
 	@for candidate in $(PYTHON) python3.11; do \
 	  if $$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' >/dev/null 2>&1; then \
 	    echo "making $(LAVIS) with $$candidate"; exec $$candidate -m venv --clear $(LAVIS); fi; \
@@ -59,7 +62,7 @@ test: env lavis system  ## all tests, one worker a core
 # Apart from `make test`: they wait for real daemons, some of them for minutes.
 slurm-test: env  ## only the tests against a real SLURM on this machine (Debian, as root)
 	@.ci/packages slurm
-	@$(PY) -m pytest -m 'cluster and not whole' $(ARGS)
+	@$(PY) -m pytest -m 'cluster and not whole' -o cache_dir=.pytest_cache/cluster $(ARGS)
 
 lint: env  ## ruff and mypy
 	@$(PY) -m ruff check .

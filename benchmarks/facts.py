@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
@@ -41,7 +42,8 @@ MISSING, BLANK = FactCell(state="missing"), FactCell(state="blank")
 class Asked:
     """A line of a table: its row, the way it is served (a series of the record; none for a row that is not timed), and what is known.
 
-    `first` says whether the line is the row's own and not one of the further ways to serve it, which share all that is not speed.
+    `first` says whether the line is the row's own and not one of the further ways to serve it, which share all that is not speed; `least`
+    is {stage key: the least seconds that it took for any row}.
     """
 
     row: Row
@@ -49,6 +51,7 @@ class Asked:
     first: bool
     summaries: Summaries
     speed: Mapping[str, Any] | None
+    least: Mapping[str, float]
 
     def point(self) -> Mapping[str, Any] | None:
         """Returns what was timed of this way, one query at a time over the gallery at which methods are compared."""
@@ -77,7 +80,10 @@ def training(asked: Asked) -> FactCell:
     """Returns the minutes of all stages before a gallery is indexed, a mean over seeds."""
     if not asked.first:
         return BLANK
-    spent = [sum(seconds for label, seconds in summary["seconds"].items() if _trains(label)) for summary in asked.summaries]
+    spent = []
+    for summary in asked.summaries:
+        keys = summary.get("stages", {})
+        spent.append(sum(asked.least.get(keys.get(label), seconds) for label, seconds in summary["seconds"].items() if _trains(label)))
     return _number(fmean(spent) / 60) if spent else MISSING
 
 
@@ -118,19 +124,33 @@ class FactLine:
     cells: tuple[FactCell, ...]
 
 
-def fact_lines(table: Table, row: Row, summaries: Summaries, speed: Mapping[str, Any] | None, paper: str) -> list[FactLine]:
+def least_seconds(summaries: Summaries) -> dict[str, float]:
+    """Returns {stage key: the least seconds} of all that rows rest on: rows that share a stage may have been measured when it had been made
+    again, beside other work or not."""
+    found: dict[str, float] = {}
+    for summary in summaries:
+        for label, seconds in summary.get("seconds", {}).items():
+            if key := summary.get("stages", {}).get(label):
+                found[key] = min(found.get(key, inf), seconds)
+    return found
+
+
+def fact_lines(
+    table: Table, row: Row, summaries: Summaries, speed: Mapping[str, Any] | None, paper: str, least: Mapping[str, float]
+) -> list[FactLine]:
     """Returns a row's lines: one, or where it is served in several ways one of each; none in a table without facts.
 
     Args:
         summaries: of the row.
         speed: the record of `figure4`.
         paper: the paper's data set whose numbers stand beside these.
+        least: as from `least_seconds`, of all rows of the data set.
     """
     if not table.facts:
         return []
     found: list[FactLine] = []
     for way in row.series or (None,):
-        asked = Asked(row, way, not found, summaries, speed)
+        asked = Asked(row, way, not found, summaries, speed, least)
         label = row.label + (f", {row.series[way]}" if way and len(row.series) > 1 else "")
         key = row.key if asked.first else f"{row.key}:{way}"
         found.append(FactLine(key=key, label=label, row=row, cells=_cells(table, asked, paper)))
@@ -163,11 +183,14 @@ def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, 
     said.append(
         f"Queries per second: one query at a time, text encoding included, {IMAGES:,} images of which all but the real ones are random, on "
         f"{place(speed['machine'])} (Figure 4). Large sets: yes where that is at least {ENOUGH:g}. Training: minutes of all "
-        "stages that precede an index, "
-        "extraction of features among them. Index: of the pictures that recall is of, and of so many."
+        "stages that precede an index, extraction of features among them, each with the least that it took for any row. Index: of the "
+        "pictures that recall is of, and of so many."
     )
     if others := _other_models(table, summaries, speed):
-        said.append(f"Speed was timed with models of other settings or of an older version than these rows have: {'; '.join(others)}.")
+        said.append(
+            "Speed was timed with models of other settings or of an older version than these rows have, or the record does not say with "
+            f"which: {'; '.join(others)}."
+        )
     if blip := speed["blip"]:
         extrapolated = dict.fromkeys(row.label for row in table.rows if row.applies_to(dataset) and set(row.series) & set(PAIRED))
         said.append(

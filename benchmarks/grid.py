@@ -107,7 +107,8 @@ def build_grid(
             "are compared over the seeds that both have. Bold: best of the compared rows as "
             f"printed. *: above the second best with p < {ALPHA} (paired randomisation test over images, {RANDOMISATION_RESAMPLES:,} "
             "resamples, Holm over the table's comparisons of a metric). -: inapplicable. Rows in italics are references.",
-            "Sees test images: training saw their pictures (image-to-id) or made-up captions for them (pseudo-queries); "
+            "Sees test images: training saw their pictures to learn their identifiers (image-to-id), or made-up captions for them, and the "
+            "pictures with these (pseudo-queries); "
             f"{captions}. A claim is supported if every difference is above zero at the star's level, not supported if one is below zero "
             "at that level, else inconclusive.",
         ),
@@ -154,13 +155,13 @@ def _group(
             cells[key, column.key] = replace(cells[key, column.key], bold=bold, star=star)
         verdicts += [verdict(claim, comparisons) for claim in claims]
 
-    order = [claim.key for claim in table.claims]
+    order, least = [claim.key for claim in table.claims], facts.least_seconds(known)
     return Group(
         dataset=dataset,
         lines=tuple(_line(table, row, dataset, of_row[row.key], cells, failures.get((dataset, row.key))) for row in rows),
         notes=(*_notes(table, own, dataset, known, failures), *outside.notes(table.name, summaries)),
         verdicts=tuple(sorted(verdicts, key=lambda verdict: order.index(verdict.claim.key))),
-        facts=tuple(line for row in own for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset))),
+        facts=tuple(line for row in own for line in facts.fact_lines(table, row, of_row[row.key], speed, paper_dataset(dataset), least)),
         fact_notes=tuple(facts.notes(table, dataset, known, speed)),
     )
 
@@ -212,7 +213,7 @@ def _beside(cell: Cell, reported: float | None, comparable: bool) -> Cell:
 def _notes(
     table: Table, rows: Sequence[Row], dataset: str, known: Sequence[Mapping[str, Any]], failures: Mapping[tuple[str, str], str]
 ) -> list[str]:
-    notes, labels = [], {row.key: row.label for row in rows}
+    notes, labels = [], {row.key: table.called(row) for row in rows}
     if known:
         line = protocol_line(known, labels)
         shared = known[0].get("data", {}).get("duplicates", {}).get("captions")
@@ -254,11 +255,11 @@ def _unanswered(known: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list
 
 
 def _memorised(known: Sequence[Mapping[str, Any]], rows: Sequence[Row]) -> list[str]:
-    """Returns how well rows learned picture -> identifier: of those that did not, recall says little of their kind of identifier."""
+    """Returns how well rows learned picture -> identifier: of a row that did not, recall says little of its kind of identifier."""
     told = []
     for row in rows:
         reports = [(s["split"], s.get("fitted", {}).get("generator", {}).get("pictures written", {})) for s in known if s["row"] == row.key]
         shares = [report[split] for split, report in reports if split in report]
         told += [f"{row.label}: {fmean(shares):.1f} %"] if shares else []
     what = "Pictures of this split whose whole identifier is written from the picture, which training showed"
-    return [f"{what} ({'; '.join(told)}): what is not memorised can hardly be found."] if told else []
+    return [f"{what}: {'; '.join(told)}."] if told else []

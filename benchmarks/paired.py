@@ -69,3 +69,9 @@ def printed_p(p: float) -> str:
     if p < 0.001:
         return "< 0.001"
     return f"{p:.4f}" if f"{p:.3f}" == f"{ALPHA:.3f}" else f"{p:.3f}"
+
+
+def printed_difference(points: float, low: float, high: float, spread: float | None) -> tuple[str, str]:
+    """Returns a difference with its standard deviation over seeds, where there are several, and its interval: `+3.6 ± 0.4`,
+    `[+1.3, +5.8]`."""
+    return f"{points:+.1f}" + ("" if spread is None else f" ± {spread:.1f}"), f"[{low:+.1f}, {high:+.1f}]"

@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.facts import FactLine
 from benchmarks.grid import Cell, Grid, Line, printed
-from benchmarks.paired import Comparison, printed_p
+from benchmarks.paired import Comparison, printed_difference, printed_p
 from benchmarks.spec import Row, Table
 from benchmarks.verdicts import Verdict
 
@@ -265,10 +265,17 @@ def _verdict(table: Table, verdict: Verdict, style: Style) -> list[str]:
     if verdict.weakest is None:
         return [*claim, "-", "-", "-", verdict.word]
     least: Comparison = verdict.weakest
-    interval = style.escape(f"[{least.low:+.1f},{style.tie}{least.high:+.1f}]")
-    difference = style.stacked(style.escape(f"{verdict.claim.column} {least.difference:+.1f}"), interval)
+    points, interval = tied(least, style)
+    difference = style.stacked(style.escape(f"{verdict.claim.column} ") + points, interval)
     rival = style.escape(table.called(table.row(least.worse)))
     return [*claim, rival, difference, style.escape(printed_p(least.p)), style.strong(verdict.word)]
+
+
+def tied(found: Comparison, style: Style) -> tuple[str, str]:
+    """Returns a difference and its interval in a format, neither of which is broken over lines."""
+    texts = printed_difference(found.difference, found.low, found.high, found.spread)
+    points, interval = (style.escape(text.replace(" ", style.tie)) for text in texts)
+    return points, interval
 
 
 def latex_row(cells: Sequence[str]) -> str:

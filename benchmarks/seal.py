@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from methods.stage import UNFINISHED
+
 RECORD = "stage.json"
 
 
@@ -21,9 +23,12 @@ class UserError(ValueError):
 
 
 def seal(folder: Path, record: dict[str, Any]) -> None:
-    """Writes the record with size, sha256 and time of every file, and waits until all of it is on the disk."""
+    """Writes the record with size, sha256 and time of every file, and waits until all of it is on the disk.
+
+    What a stage keeps to go on after an interruption is no part of it (`UNFINISHED`): it is removed when the folder is in its place.
+    """
     files = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.relative_to(folder).parts[0] != UNFINISHED):
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from benchmarks.estimates import Estimate
 from benchmarks.grid import printed
 from benchmarks.paired import Comparison
-from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row, tied
 
 Address = tuple[str, str]
 """Row key and condition."""
@@ -16,8 +16,8 @@ TextTable = tuple[str, list[str], list[list[str]]]
 
 
 def csv_numbers(found: Estimate, change: Comparison | None) -> list[str]:
-    """Returns value, its interval and spread, difference, its interval and p, as a CSV has them."""
-    of_change = (change.difference, change.low, change.high, change.p) if change else (None,) * 4
+    """Returns value, its interval and spread, difference, its interval, p and spread, as a CSV has them."""
+    of_change = (change.difference, change.low, change.high, change.p, change.spread) if change else (None,) * 5
     return ["" if number is None else f"{number:.4f}" for number in (found.value, found.low, found.high, found.spread, *of_change)]
 
 
@@ -32,9 +32,8 @@ def value_cell(found: Estimate | None, style: Style) -> str:
 def change_cell(change: Comparison | None, style: Style) -> str:
     if change is None:
         return "missing"
-    star = style.star if change.direction else ""
-    interval = style.escape(f"[{change.low:+.1f},{style.tie}{change.high:+.1f}]")
-    return style.stacked(style.escape(f"{change.difference:+.1f}") + star, interval)
+    points, interval = tied(change, style)
+    return style.stacked(points + (style.star if change.direction else ""), interval)
 
 
 def tables_as_markdown(lead: str, tables: Sequence[TextTable], notes: Sequence[str]) -> str:

@@ -201,8 +201,8 @@ class Store:
             }
             seal(out, {**record, "lineage": self._lineage(stage)})
             move_into_place(out, final)
-        except UserError:
-            raise
+            # not before: until then an interruption or a full disk would cost the whole work
+            shutil.rmtree(final / UNFINISHED, ignore_errors=True)
         except Exception as error:
             if _disk_is_full(error, self.root):
                 raise UserError(self._no_room()) from error
@@ -246,6 +246,8 @@ class Store:
 
     def _failure(self, stage: Stage, error: Exception) -> StageFailed:
         path = self.note_traceback(stage, "".join(traceback.format_exception(error)))
+        if isinstance(error, UserError):
+            return StageFailed(stage, str(error), path, of_data=True)
         if told := _fault_of_data(stage, error):
             return StageFailed(stage, told, path, of_data=True)
         return StageFailed(stage, f"{type(error).__name__}: {error}", path)
@@ -282,6 +284,8 @@ class Store:
 
     def _remove_leftovers(self) -> None:
         """Removes what killed processes left half-written; a folder whose lock is held belongs to a living one."""
+        for kept in self.root.glob(f"*/[!.]*/{UNFINISHED}"):  # in a result that stands in its place, nobody needs it
+            shutil.rmtree(kept, ignore_errors=True)
         for folder in self.root.glob("*/.*-*"):
             if folder.name.endswith(RESUMED):
                 continue

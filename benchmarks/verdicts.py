@@ -26,11 +26,12 @@ class Verdict:
 
 
 def verdict(claim: Claim, comparisons: Mapping[tuple[str, str], Comparison]) -> Verdict:
-    """Returns `supported` if every difference is significantly above zero, `not supported` if one is significantly below, `inconclusive`
-    otherwise, and `missing` where a row has no measurement."""
-    if any((claim.better, worse) not in comparisons for worse in claim.worse):
+    """Returns `supported` if every difference is significantly above zero, `not supported` if one is significantly below, else
+    `missing` where a row has no measurement, and `inconclusive` where all have."""
+    known = [comparisons[claim.better, worse] for worse in claim.worse if (claim.better, worse) in comparisons]
+    weakest = min(known, key=lambda c: (c.direction, c.difference), default=None)
+    if weakest is None or (len(known) < len(claim.worse) and weakest.direction >= 0):
         return Verdict(claim=claim, word="missing")
-    weakest = min((comparisons[claim.better, worse] for worse in claim.worse), key=lambda c: (c.direction, c.difference))
     words: dict[int, Word] = {1: "supported", 0: "inconclusive", -1: "not supported"}
     return Verdict(claim=claim, word=words[weakest.direction], weakest=weakest)
 

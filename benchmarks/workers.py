@@ -51,12 +51,19 @@ class Slots:
 
     def begin(self, place: int | None, root: Path, stage: Stage, threads: int, jobs: Path | None) -> Future[Made]:
         """Computes a stage in a free place, or, where None, with all GPUs."""
+        try:
+            return self._pool(place).submit(_made, root, stage, threads, jobs)
+        except BrokenProcessPool:  # killed while it had nothing to do
+            self.replace(place)
+            return self._pool(place).submit(_made, root, stage, threads, jobs)
+
+    def _pool(self, place: int | None) -> ProcessPoolExecutor:
         if place not in self._pools:
             several = len(self.devices) > 1 and place is not None
             device = self.devices[place % len(self.devices)] if several else None  # type: ignore[operator]
             # spawn: a fork of a process with threads may hang
             self._pools[place] = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=_begin, initargs=(device,))
-        return self._pools[place].submit(_made, root, stage, threads, jobs)
+        return self._pools[place]
 
     def replace(self, place: int | None) -> None:
         self._pools.pop(place).shutdown(wait=False)

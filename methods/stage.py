@@ -32,7 +32,7 @@ class Stage:
         inputs: earlier stages by the name under which the function asks for them.
         version: raised by hand when the meaning of the result changes.
         resumes: whether the function goes on where an interrupted run of it stopped: what it keeps under `out / UNFINISHED` is there
-            again next time, and is removed once the function returns. No part of the key.
+            again next time, and is removed once the result is kept. No part of the key.
         how: what the function finds under `how` in its configuration, and what only says how to compute: on how many processes, with how
             much memory. No part of the key.
     """
@@ -71,14 +71,13 @@ class Stage:
         yield from visit(self)
 
     def __call__(self, inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-        """Runs the function on finished inputs and returns its report."""
+        """Runs the function on finished inputs and returns its report. What a stage that resumes kept is left for the caller to remove."""
         module, _, name = self.function.partition(":")
         if self.resumes:
             (out / UNFINISHED).mkdir(exist_ok=True)
         report = getattr(importlib.import_module(module), name)(
             {**self.config, "how": dict(self.how)} if self.how else dict(self.config), dict(inputs), out
         )
-        shutil.rmtree(out / UNFINISHED, ignore_errors=True)
         return report or {}
 
 
@@ -95,6 +94,7 @@ def run_in(folder: Path) -> Runner:
         if not out.is_dir():
             out.mkdir(parents=True)
             stage(inputs, out)
+            shutil.rmtree(out / UNFINISHED, ignore_errors=True)
         return out
 
     return run

@@ -45,7 +45,8 @@ class Order:
 def parameters(order: Order, profile: Profile) -> dict[str, Any]:
     """Returns submitit's parameters for a group of jobs."""
     asked = order.resources
-    further: dict[str, Any] = {"chdir": str(order.folder), "requeue": True}
+    stays = profile.sbatch.get("no-requeue") or profile.sbatch.get("no_requeue")
+    further: dict[str, Any] = {"chdir": str(order.folder), "requeue": not stays}
     if profile.reservation:
         further["reservation"] = profile.reservation
     exports = [f'export {name}="{value}"' for name, value in order.variables.items()]
@@ -73,14 +74,14 @@ def parameters(order: Order, profile: Profile) -> dict[str, Any]:
         "setup": [*exports, 'export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"', *profile.setup],
         # one that dies would leave its siblings waiting for it
         "srun_args": ["--kill-on-bad-exit=1", *profile.srun],
-        "additional_parameters": {**further, **profile.sbatch},
+        "additional_parameters": {name: value for name, value in {**further, **profile.sbatch}.items() if value is not False},
     }
     return {name: value for name, value in found.items() if value is not None or name == "wckey"}
 
 
 def script(count: int, order: Order, profile: Profile) -> str:
     """Returns the script that sbatch is given for an array of so many jobs. Needs no SLURM."""
-    command = f"{profile.python or shlex.quote(sys.executable)} -u -m submitit.core._submit {order.logs}"
+    command = f"{profile.python or shlex.quote(sys.executable)} -u -m submitit.core._submit {shlex.quote(str(order.logs))}"
     return _make_sbatch_string(command, order.logs, map_count=count if count > 1 else None, **parameters(order, profile))
 
 

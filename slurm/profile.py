@@ -29,13 +29,21 @@ class Resources(BaseModel):
 
 
 class Classes(BaseModel):
-    """The cost classes: what needs no GPU, what needs one, and training that several share."""
+    """The cost classes: what needs no GPU, what needs one, and training that several share. What is stated of one leaves its others."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     cpu: Resources = Resources()
     gpu: Resources = Resources(gpus=1)
     gpus: Resources = Resources(gpus=4, processes=4)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_defaults(cls, stated: Any) -> Any:
+        if not isinstance(stated, dict):
+            return stated
+        usual = {name: field.default.model_dump(exclude_unset=True) for name, field in cls.model_fields.items()}
+        return {name: {**usual.get(name, {}), **asked} if isinstance(asked, dict) else asked for name, asked in stated.items()}
 
 
 class Profile(BaseModel):
@@ -57,7 +65,7 @@ class Profile(BaseModel):
     setup: tuple[str, ...] = Field((), description="shell lines before the work: modules, variables")
     python: str | None = Field(None, description="command in place of this environment's python, e.g. inside a container")
     srun: tuple[str, ...] = Field((), description="further arguments of srun")
-    sbatch: dict[str, str | int | bool] = Field({}, description="further options of sbatch by their long names")
+    sbatch: dict[str, str | int | bool] = Field({}, description="further options of sbatch by their long names; false: left out")
     classes: Classes = Classes()
 
     @model_validator(mode="after")

@@ -1,8 +1,8 @@
 """What a job runs: a function without arguments, that is told of the end of its time and put back into the queue.
 
-SLURM sends SIGUSR2 so many seconds before the time limit or, where the cluster is set up so, before a pre-emption; elsewhere a pre-emption
-sends SIGTERM. submitit's own handler puts the job back and ends the process at once. Here the function is asked first to come to an end by
-itself, and only when its time is nearly over, or if it cannot, is it ended.
+SLURM sends SIGUSR2, or what SUBMITIT_PREEMPT_SIGNAL names, so many seconds before the time limit or, where the cluster is set up so,
+before a pre-emption; elsewhere a pre-emption sends SIGTERM. submitit's own handler puts the job back and ends the process at once. Here
+the function is asked first to come to an end by itself, and only when its time is nearly over, or if it cannot, is it ended.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Task(Checkpointable):
         if job.global_rank:
             assert self.others is not None
             return self.others()  # submitit's handler leaves tasks other than the first alone
-        ended = signal.SIGUSR2
+        ended = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # SUBMITIT_PREEMPT_SIGNAL, else SIGUSR2
         requeue: Any = signal.getsignal(ended)
 
         def on_end(number: int, frame: Any) -> None:
@@ -60,8 +60,8 @@ class Task(Checkpointable):
             # SLURM puts a pre-empted job back by itself; a cancelled one it must not come back
             self.ask("checkpoint")
 
-        signal.signal(ended, on_end)
         signal.signal(signal.SIGTERM, on_term)
+        signal.signal(ended, on_end)  # the last: it may be SIGTERM
         try:
             return self.function()
         except self.stopped:

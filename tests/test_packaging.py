@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -167,8 +170,21 @@ def test_every_target_is_phony():
     assert set(phony[1].split()) == targets(read("Makefile"))
 
 
-def test_ci_runs_lint_and_ends_with_the_tests():
-    assert re.findall(r"^make (\w+)$", read(".ci/run"), re.MULTILINE) == ["lint", "test"]
+@pytest.mark.parametrize("failing", [None, "lint", "test", "slurm-test"])
+def test_ci_runs_everything_whatever_fails_and_says_so(failing, tmp_path):
+    """With a stand-in for make that logs its target; the tests against SLURM run beside the others, and what fails of them once more."""
+    (tmp_path / ".ci").mkdir()
+    for name, text in (("make", f'echo "$@" >>targets; [ "$1" != "{failing}" ]'), ("packages", "true")):
+        (tool := tmp_path / ".ci" / name).write_text(f"#!/bin/sh\n{text}\n")
+        tool.chmod(0o755)
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    path = f"{tmp_path / '.ci'}:{os.environ['PATH']}"
+    done = subprocess.run([tmp_path / ".ci" / "run"], env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode == 0) == (failing is None)
+    ran = (tmp_path / "targets").read_text().splitlines()
+    again = ["slurm-test ARGS=--last-failed"] if failing == "slurm-test" else []
+    assert ran[0] == "env" and sorted(ran) == sorted(["env", "lint", "test", "slurm-test", *again])
+    assert ("once more" in done.stdout) == bool(again)
 
 
 def test_openmoji_is_attributed_in_its_own_words():

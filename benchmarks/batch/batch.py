@@ -123,6 +123,31 @@ class Batch:
         """Returns every stage behind the batch's cells by key, inputs first."""
         return {stage.key: stage for plan in self.plans() for last in (plan.data, plan.ranking) for stage in last.ancestors()}
 
+    def add(self, stages: Sequence[Stage]) -> None:
+        """Writes down stages that were done when the batch was submitted and are no longer, as if they had been missing then."""
+        record = self.record()
+        self.write({**record, "stages": {**self.described(stages), **record["stages"]}})
+
+    def described(self, stages: Sequence[Stage]) -> dict[str, dict[str, Any]]:
+        """Returns what the record says of stages that no job has yet, by key."""
+        cells: dict[str, list[str]] = {}
+        plans = self.plans()
+        several = len({plan.dataset for plan in plans}) > 1
+        for plan in plans:
+            cell = plan.row.key + (f"-seed{plan.seed}" if plan.seed else "") + (f"@{plan.dataset}" if several else "")
+            for key in {each.key: each for last in (plan.data, plan.ranking) for each in last.ancestors()}:
+                cells.setdefault(key, []).append(cell)
+        return {
+            stage.key: {
+                "name": stage.name,
+                "cells": list(dict.fromkeys(cells[stage.key])),
+                "inputs": [before.key for before in stage.inputs.values()],
+                "kind": kind_of(stage),
+                "jobs": [],
+            }
+            for stage in stages
+        }
+
     def new_code(self) -> Path:
         """Returns a new copy of the code."""
         from benchmarks.batch.snapshot import take
@@ -147,22 +172,7 @@ def create(requests: Sequence[Request], store: Store, executor: str, missing: Se
     batch.jobs.mkdir()
     batch.logs.mkdir()
     (folder / REQUESTS).write_bytes(pickle.dumps(list(requests)))
-    cells: dict[str, list[str]] = {}
-    several = len({plan.dataset for plan in batch.plans()}) > 1
-    for plan in batch.plans():
-        cell = plan.row.key + (f"-seed{plan.seed}" if plan.seed else "") + (f"@{plan.dataset}" if several else "")
-        for stage in {each.key: each for last in (plan.data, plan.ranking) for each in last.ancestors()}:
-            cells.setdefault(stage, []).append(cell)
-    stages = {
-        stage.key: {
-            "name": stage.name,
-            "cells": list(dict.fromkeys(cells[stage.key])),
-            "inputs": [before.key for before in stage.inputs.values()],
-            "kind": kind_of(stage),
-            "jobs": [],
-        }
-        for stage in missing
-    }
+    stages = batch.described(missing)
     batch.write({"format": 1, "executor": executor, "created": time.time(), "cancelled": None, "stages": stages})
     return batch
 

@@ -8,7 +8,7 @@ import signal
 import time
 
 from benchmarks.batch.batch import Batch, batches, submitting
-from benchmarks.batch.status import Status
+from benchmarks.batch.status import ACTIVE, Status
 from benchmarks.stages import Store
 from slurm import launch
 
@@ -18,7 +18,7 @@ PATIENCE = 20.0
 
 def cancel(batch: Batch, store: Store, found: Status) -> tuple[int, int]:
     """Returns how many stages were cancelled, and how many go on for other batches."""
-    active = [state for state in found.states if state.state in ("running", "pending")]
+    active = [state for state in found.states if state.state in ACTIVE]
     with submitting(store):
         record = batch.record()
         others: set[str] = set()

@@ -11,7 +11,7 @@ import click
 from benchmarks.options import profile_option, store_option
 
 if TYPE_CHECKING:
-    from benchmarks.batch.batch import Batch
+    from benchmarks.batch.batch import Batch, Request
     from benchmarks.stages import Store
 
 _batch = click.option("--batch", "name", metavar="ID", help="Which batch.  [default: the newest of the store]")
@@ -56,7 +56,10 @@ def collect(name: str | None, store: Path) -> int:
 
     batch, stages = _opened(store, name)
     found = batch_status.status(batch, stages)
-    for request in batch.requests():
+    requests = batch.requests()
+    for request in requests:  # before the first is written: another batch may have been collected since this one was submitted
+        _refuse_mixing(request)
+    for request in requests:
         measured = campaign.gathered(request.table, request.plans, stages, found.failures())
         if request.results is None:
             grid, where = results_folder.grid(request.table, request.datasets, measured), "nowhere: a part or variant"
@@ -71,6 +74,33 @@ def collect(name: str | None, store: Path) -> int:
     if left:
         click.echo(f"{left} stages of {batch.id} are not done: see `status`")
     return 1 if found.bad else 0
+
+
+def _refuse_mixing(request: Request) -> None:
+    """As `results_folder.refuse_mixing`, with the options by which the request's cells can have been planned.
+
+    Raises:
+        ValueError: if under none of them they may stand in the results folder as it is now.
+    """
+    from benchmarks import campaign, results_folder
+
+    if request.results is None:
+        return None
+    whole, ways = results_folder.whole(request.table), []
+    for tiny in (False, True):
+        cells = campaign.plan_cells(whole, request.datasets, request.protocol, tiny=tiny)
+        usual = {(plan.dataset, plan.row.key): results_folder.variant(whole, plan) for plan in cells}
+        here = {(plan.dataset, plan.row.key): results_folder.variant(request.table, plan) for plan in request.plans}
+        if here.items() <= usual.items():
+            ways.append({"tiny": tiny})
+    refused = None
+    for way in ways or [{"varied": True}]:
+        try:
+            return results_folder.refuse_mixing(request.table, request.plans, request.results, **way)
+        except ValueError as error:
+            refused = error
+    assert refused is not None
+    raise refused
 
 
 @click.command()
@@ -98,18 +128,22 @@ def resubmit(name: str | None, failed: bool, profile: str | None, store: Path) -
     """Submit again what failed of a batch, with the code and the profile as they are now."""
     from benchmarks.batch import status as batch_status
     from benchmarks.batch import submission
+    from benchmarks.batch.batch import submitting
     from slurm.profile import read_profile
 
     batch, stages = _opened(store, name)
     if profile and batch.record()["executor"] != "slurm":
         raise ValueError(f"--profile is for batches of --executor slurm, and {batch.id} is of the local queue: leave it out")
     found = batch_status.status(batch, stages)
+    if any(state.state == "unknown" for state in found.states):
+        raise ValueError(f"{found.complaints[0]}: try again when it does")
     keys = {state.key for state in found.bad}
-    # what a stage needs may be missing although it was done when the batch was submitted
-    todo = [stage for stage in stages.plan(batch.stages()[key] for key in keys) if stage.key in batch.record()["stages"]]
+    todo = stages.plan(batch.stages()[key] for key in keys)
     if not todo:
         click.echo(f"nothing of {batch.id} failed")
         return
+    with submitting(stages):  # what a stage needs may be missing although it was done when the batch was submitted
+        batch.add(todo)
     if batch.record()["executor"] == "local":
         submission.requeue(batch, todo, stages)
     else:

@@ -18,7 +18,8 @@ from slurm import accounting, launch
 
 SILENT = 300.0
 """Seconds without a sign of life after which a running job is said to be silent."""
-ORDER = ("done", "running", "pending", "failed", "out of memory", "timed out", "lost node", "lost", "cancelled", "blocked")
+ACTIVE = ("running", "pending", "unknown")
+ORDER = ("done", *ACTIVE, "failed", "out of memory", "timed out", "lost node", "lost", "cancelled", "blocked")
 BAD = frozenset({"failed", "out of memory", "timed out", "lost node", "lost", "cancelled", "blocked"})
 SAID = {
     "CANCELLED": "cancelled",
@@ -54,7 +55,7 @@ class Status:
 
     @property
     def active(self) -> bool:
-        return any(state.state in ("running", "pending") for state in self.states)
+        return any(state.state in ACTIVE for state in self.states)
 
     def failures(self) -> dict[str, str]:
         """Returns where the traceback or log of each stage is that failed, by key."""
@@ -95,6 +96,8 @@ def _in_slurm(batch: Batch, key: str, job_id: str, answer: accounting.Answer) ->
     where = str(errors) if errors.exists() else ""
     if job is None:
         age = f"last sign of life {_age(batch, key)} ago" if noted else "no sign of life"
+        if answer.unknown:
+            return "unknown", f"SLURM does not answer, {age}", where
         return "lost", f"SLURM does not know its job, {age}", where
     ended = job.state.partition("+")[0]
     if ended in SAID:

@@ -15,7 +15,7 @@ from benchmarks.batch.batch import FOLDER, Batch, Group, Request, batches, creat
 from benchmarks.batch.job import StageJob, shared
 from benchmarks.environment import PROJECT
 from benchmarks.options import STORE_VARIABLE
-from benchmarks.prefetch import refuse_missing
+from benchmarks.prefetch import needed, refuse_missing
 from benchmarks.results_folder import writable
 from benchmarks.seal import UserError
 from benchmarks.stages import DEFAULT_ROOT, Store
@@ -158,15 +158,25 @@ def begin_queue(batch: Batch, keys: Sequence[str], store: Store, slots: int) -> 
     started = subprocess.run([*begin, *queue], cwd=code, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     process = int(started.stdout)
     while not alive(batch):  # it works once its jobs are written down, and until then it is not lost
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            raise RuntimeError(f"the queue ended before it began: see {batch.folder / 'queue.log'}") from None
+        if not _lives(process):
+            raise RuntimeError(f"the queue ended before it began: see {batch.folder / 'queue.log'}")
         time.sleep(0.1)
     record["cancelled"] = None
     for key in keys:
         record["stages"][key]["jobs"].append(str(process))
     batch.write(record)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        stated = Path(f"/proc/{process}/stat").read_text()
+    except ProcessLookupError:
+        return False
+    except OSError:  # where there is no /proc
+        return True
+    # one that has ended and that nobody asks for, as in a container without an init, is there for ever
+    return stated.rpartition(")")[2].split()[0] != "Z"
 
 
 def requeue(batch: Batch, stages: Sequence[Stage], store: Store) -> None:
@@ -229,6 +239,7 @@ def offer(
         slots: of the local queue; 0: as many as the machine has GPUs or processors for.
     """
     profile = read_profile(Path(profile_name) if profile_name else None)
+    _refuse_relative(requests, store)
     if dry_run:
         say(planned(requests, store, profile) if executor == "slurm" else listed(requests, store))
         return
@@ -243,6 +254,14 @@ def offer(
     jobs = {job for stage in record.values() for job in stage["jobs"][-1:]}
     say(f"{batch.id}: {len(record)} stages in {len({job.partition('_')[0] for job in jobs})} jobs and arrays, recorded in {batch.folder}")
     say(f"go on with `python -m benchmarks.run status{_store_option(store)}`, and then collect, cancel, resubmit --failed, logs CELL")
+
+
+def _refuse_relative(requests: Sequence[Request], store: Store) -> None:
+    """Raises a UserError if a model lies at a path relative to this folder: jobs run in that of the copied code, and would not find it."""
+    for need in needed([plan for request in requests for plan in request.plans], store):
+        path = Path(need.name).expanduser()
+        if need.kind == "file" and not path.is_absolute() and path.exists():
+            raise UserError(f"{need.name} is a path relative to this folder, and a batch's jobs run in another: give {path.resolve()}")
 
 
 def _store_option(store: Store) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from methods.pictures import check_name
 
 SPLITS = ("train", "val", "test")
+ALSO_VAL = ("validation", "valid", "dev")
+"""What others call val."""
 LARGEST_ID = 2**31 - 1
 
 
@@ -84,13 +86,14 @@ def gathered(rows: Iterable[tuple[str, str | None, Sequence[str]]], pictures: Pa
     """
     found: dict[tuple[str, str], list[str]] = {}
     ids: dict[str, int] = {}
-    stated = set()
+    stated: dict[bool, str] = {}
     for name, split, captions in rows:
-        stated.add(split is not None)
+        stated.setdefault(split is not None, name)
         found.setdefault((name, split or hashed_split(name)), []).extend(captions)
         ids.setdefault(name, len(ids))
     if len(stated) > 1:
-        raise ValueError("some pictures say their split and others do not: say it for all of them, or for none")
+        told = f"{stated[True]} does, {stated[False]} does not"
+        raise ValueError(f"some pictures say their split and others do not ({told}): say it for all of them, or for none")
     splits: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     for (name, split), captions in found.items():
         splits[split].append(Entry(name, ids[name], tuple(captions)))
@@ -98,7 +101,9 @@ def gathered(rows: Iterable[tuple[str, str | None, Sequence[str]]], pictures: Pa
 
 
 def known_split(split: str, where: str, also: Sequence[str] = ()) -> str:
-    """Returns the split, or raises a ValueError that lists the valid ones."""
+    """Returns the split, `val` where it is called as in `ALSO_VAL`, or raises a ValueError that lists the valid ones."""
+    if split in ALSO_VAL:
+        return "val"
     if split not in (*SPLITS, *also):
         raise ValueError(f"{where}: unknown split {split!r}; valid are {', '.join((*SPLITS, *also))}")
     return split

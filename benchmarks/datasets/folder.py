@@ -1,8 +1,8 @@
 """A data set of one's own: a folder of pictures with one CSV or JSON Lines file of what is said of them.
 
 CSV with a header, or a JSON object a line: `image` (or `file_name`), the picture's name relative to the folder; `caption` (or `text`), in
-JSON also a list of captions; and, for all rows or none, `split`: train, val or test. A picture may come in several rows. Without `split`
-the pictures are split by their names (`annotations.hashed_split`).
+JSON also a list of captions; and, for all rows or none, `split`: train, val (or validation, valid, dev) or test. A picture may come in
+several rows. Without `split` the pictures are split by their names (`annotations.hashed_split`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A sample's files share their name up to the first dot after the last slash. Its picture is its `.jpg`, `.jpeg`, `.png` or `.webp`; its
 captions are the lines of its `.txt`, or else `captions` (a list) or `caption` of its `.json`. Its split is what its shard's name begins
-with (`train-0000.tar`, `val…`, `test…`), or, where no shard's does, the hash of SHARD/MEMBER (`annotations.hashed_split`).
+with (`train-0000.tar`, `val…` or `validation…`, `valid…`, `dev…`, `test…`), or, where no shard's does, the hash of SHARD/MEMBER
+(`annotations.hashed_split`).
 
 Shards are read where they lie: a picture is a part of its tar file, found by the tar's own headers.
 """
@@ -16,11 +17,11 @@ import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.datasets.annotations import SPLITS, Annotations, gathered, tidy
+from benchmarks.datasets.annotations import ALSO_VAL, SPLITS, Annotations, gathered, known_split, tidy
 from methods.pictures import tar_members
 
 PICTURES, TEXT, JSON = ("jpg", "jpeg", "png", "webp"), "txt", "json"
-SPLIT = re.compile(rf"({'|'.join(SPLITS)})(?![a-z])", re.IGNORECASE)
+SPLIT = re.compile(rf"({'|'.join((*SPLITS, *ALSO_VAL))})(?![a-z])", re.IGNORECASE)
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -38,7 +39,7 @@ def read(root: Path, files: Sequence[Path]) -> Annotations:
     rows = []
     for file, split in stated.items():
         for picture, captions in _samples(file):
-            rows.append((f"{file.name}/{picture}", split[1].lower() if split else None, captions))
+            rows.append((f"{file.name}/{picture}", known_split(split[1].lower(), file.name) if split else None, captions))
     return gathered(rows, root.resolve())
 
 

@@ -30,7 +30,21 @@ from benchmarks.spec import Row
 NAME = "training-size"
 CEILING = "clip"
 """The row that others are compared with: the frozen encoder that their identifiers and sources come from."""
-CSV_HEADERS = ("row", "dataset", "train", "seeds", "value", "low", "high", "seed_sd", "behind_clip", "behind_low", "behind_high", "p")
+CSV_HEADERS = (
+    "row",
+    "dataset",
+    "train",
+    "seeds",
+    "value",
+    "low",
+    "high",
+    "seed_sd",
+    "behind_clip",
+    "behind_low",
+    "behind_high",
+    "p",
+    "behind_seed_sd",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.identifiers.codes import NEIGHBOURS, RANDOM, SHARED
+from benchmarks.metrics import Outcomes, recall
+from benchmarks.record import read_measured, read_summary
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.seal import write_atomically
 from benchmarks.spec import RECALL
@@ -69,7 +71,8 @@ def _ceilings(rows: Sequence[Mapping[str, Any]], ties: str) -> Section:
     note = (
         f"{' / '.join(column.label for column in RECALL)}. Ideal matcher: the target's own identifier always comes first, and "
         f"only the images that share it stand in the way: a bound (ties: {ties}). Dual tower: cosine of CLIP's text vectors with the "
-        "pictures' vectors, and with what their codes decode to: how much the codes keep of what CLIP can tell apart, "
+        "pictures' vectors as training read them (CLIP's row encodes captions anew, and may be a tenth beside it), and with what their "
+        "codes decode to: how much the codes keep of what CLIP can tell apart, "
         "not a bound, since a generator may know more than a cosine. This row's own: what its generator reached "
         f"on {rows[0]['queries']:,} queries, where it is measured."
     )
@@ -196,11 +199,41 @@ def _numbers(row: Mapping[str, Any]) -> Iterator[tuple[str, str, str, float | No
 
 
 def write(stored: Mapping[str, Any], folder: Path) -> str:
-    """Returns the name under which the record, and all that is computed from it, are written to a results folder."""
+    """Returns the name under which the record, and all that is computed from it, are written to a results folder.
+
+    What rows reached is taken from their summaries in that folder, where those rest on the same identifiers: the table beside it then says
+    the same.
+    """
     from benchmarks.identifiers.codes_figure import figure
 
+    stored = {**stored, "rows": [{**row, "reached": _reached(row, stored, folder) or row["reached"]} for row in stored["rows"]]}
     texts = {"json": json.dumps(stored, indent=1) + "\n", "md": markdown(stored), "tex": latex(stored), "csv": csv(stored)}
     for ending, text in texts.items():
         write_atomically(folder / f"{stored['name']}.{ending}", text)
     figure(stored, folder, stored["name"])
     return stored["name"]
+
+
+def _reached(row: Mapping[str, Any], stored: Mapping[str, Any], folder: Path) -> dict[str, float | None] | None:
+    path = folder / "runs" / f"{row['row']}-seed{stored['seed']}.json"
+    if stored["split"] != "test" or not path.is_file():
+        return None
+    summary = read_summary(path)
+    if not set(row["stages"].values()) <= set(summary["stages"].values()):
+        return None
+    found = Outcomes.unpack(summary["outcomes"])
+    return {column.key: value if (value := recall(found, column.k, stored["ties"])) is None else round(value, 6) for column in RECALL}
+
+
+def refuse_loss(folder: Path, name: str, rows: Sequence[str]) -> None:
+    """Does nothing if a report on these rows may be written to a folder.
+
+    Raises:
+        ValueError: if it would take the place of one with further rows, or that is damaged.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        return
+    before = read_measured(path, "record", "delete it and measure again", ["rows"])["rows"]
+    if lost := [row["row"] for row in before if row["row"] not in rows]:
+        raise ValueError(f"{path} has {', '.join(lost)} besides, which would be lost: give these rows a report of their own with --name")

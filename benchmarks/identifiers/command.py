@@ -96,9 +96,13 @@ def codes(
         raise ValueError(f"--name {name!r} becomes part of a file's name: use small letters, digits and hyphens")
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(rows) and not name)
-    stages = Store(store)
+    stages, name = Store(store), f"{codes.NAME}-{name}" if name else codes.NAME
+    if kept:
+        shown = [row.key for row in table_of(rows).rows]
+        for dataset in datasets:
+            codes_report.refuse_loss(kept / results_folder.folder_name([dataset], protocol), name, shown)
     for dataset, plans in planned(rows, datasets, protocol, tiny, split, stages, kept).items():
-        stored = codes.measured(plans, stages, f"{codes.NAME}-{name}" if name else codes.NAME)
+        stored = codes.measured(plans, stages, name)
         click.echo("\n" + codes_report.markdown(stored))
         if kept is None:
             click.echo("written: nowhere: a part, variant or other split (see --results and --name)")

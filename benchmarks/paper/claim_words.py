@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks import tables
 from benchmarks.campaign import DEFAULT_PROTOCOL
+from benchmarks.contest import figures
 from benchmarks.options import DEFAULT_DATASET
-from benchmarks.paired import ALPHA
+from benchmarks.paired import ALPHA, printed_difference
 from benchmarks.paper.effects import Effect
 from benchmarks.paper.judgement import Finding
 from benchmarks.paper.stars import Star
-from benchmarks.paper.statements import FLAT, TIMING, Alike, AtLeast, Beats, Fails, Faster, Harder, Near, Rises, Scales, Serves, Slows, Test
+from benchmarks.paper.statements import (
+    FLAT,
+    TIMING,
+    Alike,
+    AtLeast,
+    Beats,
+    Fails,
+    Faster,
+    Harder,
+    Near,
+    Rises,
+    Scales,
+    Serves,
+    Slows,
+    Statement,
+    Test,
+)
+from benchmarks.speed.efficiency import SERIES
 from benchmarks.statistics import BOOTSTRAP_RESAMPLES, RANDOMISATION_RESAMPLES
 
 ORDER = ("supported", "not supported", "inconclusive", "missing")
@@ -78,16 +98,25 @@ def shown(effect: Effect) -> str:
     """Returns an effect as printed: `+3.6 [+1.3, +5.8]`, `× 3.9`, `4.32 / s`."""
     match effect.unit:
         case "times":
-            return f"× {effect.value:.3g}"
+            return f"× {figures(effect.value)}"
         case "per second":
-            return f"{effect.value:.3g} / s"
+            return f"{figures(effect.value)} / s"
         case "slope":
             return f"{effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}]"
         case "percent":
             return f"{effect.value:.1f} [{effect.low:.1f}, {effect.high:.1f}]"
         case "points":
-            spread = "" if effect.spread is None else f" ± {effect.spread:.1f}"
-            return f"{effect.value:+.1f}{spread} [{effect.low:+.1f}, {effect.high:+.1f}]"
+            assert effect.low is not None and effect.high is not None
+            return " ".join(printed_difference(effect.value, effect.low, effect.high, effect.spread))
+
+
+def named(text: str, statement: Statement) -> str:
+    """Returns a text with rows and series called as the table or figure of a statement calls them."""
+    names: dict[str, str] = dict(SERIES)
+    if statement.measured_by in tables.TABLES:
+        measured_by = tables.table(statement.measured_by)
+        names = {row.key: measured_by.called(row) for row in measured_by.rows}
+    return re.sub(r"[a-z0-9-]+", lambda found: names.get(found[0], found[0]), text)
 
 
 def command(finding: Finding, protocol: str) -> str:
@@ -101,18 +130,25 @@ def command(finding: Finding, protocol: str) -> str:
 
 def notes(found: Report) -> list[str]:
     """Returns what must be said of the verdicts: the rules, and what was not asked."""
-    left_out = f"Not asked, since no data set here has the same methods search more images: {'; '.join(found.left_out)}."
+    why = "since this data set lacks their rows, or no data set here has the same methods search more images"
+    left_out = f"Not asked, {why}: {'; '.join(found.left_out)}."
+    timed = any(isinstance(finding.test, Faster | Serves | Scales) and finding.effect for finding in found.findings)
+    speeds = [f"Speeds are of the models that {DEFAULT_PROTOCOL} trains."] if timed and found.protocol != DEFAULT_PROTOCOL else []
     return [
         "Said in: section (sentence), counted from the section's start without captions, tables and run-in headings. Of several "
-        "comparisons the weakest decides and is shown. Effects are in points of recall with a 95 % interval (percentile bootstrap over "
-        f"images, {BOOTSTRAP_RESAMPLES:,} resamples); ± before it is the standard deviation over seeds. Orderings: paired randomisation "
-        f"test over images, {RANDOMISATION_RESAMPLES:,} resamples, Holm over all orderings of a metric here, significant at p < {ALPHA}; "
-        "supported if every difference is above zero, not supported if one is below, else inconclusive. Rows that should rise: supported "
-        "if the last is above the first and none is below one before it. Between data sets: Welch's t-test over images.",
+        "comparisons the weakest decides and is shown. Where the paper names no metric, R@1 is asked. Effects are in points of recall with "
+        f"a 95 % interval (percentile bootstrap over images, {BOOTSTRAP_RESAMPLES:,} resamples); ± before it is the standard deviation "
+        f"over seeds. Orderings: paired randomisation test over images, {RANDOMISATION_RESAMPLES:,} resamples, Holm over the orderings of "
+        f"one table and metric, significant at p < {ALPHA}; supported if every difference is above zero, not supported if one is below, "
+        "whatever else is not measured, else inconclusive. Rows that should rise: supported if the last is above the first and none is "
+        "below one before it. Between data sets: Welch's t-test over images. p and interval answer for other images, not for another "
+        "training of the same models.",
         "Where a margin or a bound is asked, the interval decides: on the asked side supported, on the other not supported, across it "
-        "inconclusive. All bounds were fixed beforehand. Speeds are medians of one session, without an interval; within × "
-        f"{TIMING:g} of the bound they are inconclusive. Slope: of log seconds of search against log size or setting, with Student's "
-        "interval; rows are timed while they are evaluated, once.",
+        "inconclusive. All bounds were fixed beforehand. Speeds are medians of one session, without an interval, or extrapolated from "
+        f"such, as said; within × {TIMING:g} of the bound they are inconclusive. Slope: of log seconds of search against log size or "
+        "setting, with Student's interval; rows are timed while they are evaluated, once, and again where the store's folder `ranking` was "
+        "deleted.",
+        *speeds,
         *found.remarks,
         *([left_out] if found.left_out else []),
         "Stars: the paper gives neither unit nor n. Its test takes the best other's mean for known and, over queries, five captions of one "

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import results_folder
 from benchmarks.paired import printed_p
-from benchmarks.paper.claim_words import Report, asked, circumstance, command, notes, shown, title
+from benchmarks.paper.claim_words import Report, asked, circumstance, command, named, notes, shown, title
 from benchmarks.paper.claims import CLAIMS
 from benchmarks.paper.evidence import Evidence, committed
 from benchmarks.paper.inconsistencies import INCONSISTENCIES
@@ -137,13 +137,14 @@ def _judged(finding: Finding, style: Style) -> list[str]:
     statement, effect = finding.statement, finding.effect
     assert effect
     p = "" if effect.p is None else printed_p(effect.p)
-    texts = (statement.text, statement.places, asked(finding.test), f"{effect.at}: {effect.what}", shown(effect), p)
+    decided = f"{effect.at}: {named(effect.what, statement)}"
+    texts = (statement.text, statement.places, asked(finding.test), decided, shown(effect), p)
     return [*map(style.escape, texts), style.strong(finding.word)]
 
 
 def _missing(finding: Finding, protocol: str, style: Style) -> list[str]:
     statement = finding.statement
-    names, where = ", ".join(finding.missing), circumstance(finding.test)
+    names, where = named(", ".join(finding.missing), statement), circumstance(finding.test)
     texts = (statement.text, statement.places, asked(finding.test), names + where, command(finding, protocol))
     return [style.escape(text) for text in texts]
 

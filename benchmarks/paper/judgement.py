@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from benchmarks import tables
 from benchmarks.paper import recall_tests, speed_tests
 from benchmarks.paper.effects import Effect, Score, Scored
 from benchmarks.paper.evidence import Evidence
@@ -49,39 +50,68 @@ class Finding:
 def judge(statements: Sequence[Statement], evidence: Evidence) -> list[Finding]:
     """Returns a finding for each statement that can be asked of the data set, in order.
 
-    A statement about larger image sets is left out where there is no data set with more images to search.
+    A statement about larger image sets is left out where there is no data set with more images to search, and one about rows that tables
+    have on other data sets only.
     """
-    asked = [(statement, asked_of(statement, evidence.dataset)) for statement in statements]
+    elsewhere = _rows_elsewhere(evidence.dataset)
+    asked = [(statement, statement.asked_of(evidence.dataset)) for statement in statements]
     asked = [(statement, test) for statement, test in asked if evidence.larger or not isinstance(test, Harder | Fails)]
-    ordered = recall_tests.compared([test for _, test in asked if isinstance(test, Beats | Rises)], evidence)
-    sized = recall_tests.compared([test for _, test in asked if isinstance(test, Near | AtLeast)], evidence)
+    asked = [(statement, test) for statement, test in asked if not elsewhere.intersection(rows_of(test))]
+    by_table = {
+        statement.measured_by: [test for other, test in asked if other.measured_by == statement.measured_by] for statement, _ in asked
+    }
+    ordered = {
+        name: recall_tests.compared([test for test in tests if isinstance(test, Beats | Rises)], evidence)
+        for name, tests in by_table.items()
+    }
+    sized = {
+        name: recall_tests.compared([test for test in tests if isinstance(test, Near | AtLeast)], evidence)
+        for name, tests in by_table.items()
+    }
     findings = []
     for statement, test in asked:
+        found = (ordered if isinstance(test, Beats | Rises) else sized)[statement.measured_by]
         lacking = [(missing, source.dataset) for source in _sources(test, evidence) if (missing := _missing(test, source))]
-        if lacking:
+        scored = _refuted(test, found) if lacking else _scored(test, evidence, found)
+        if scored:
+            findings.append(Finding(statement=statement, test=test, word=WORDS[scored[0]], effect=scored[1]))
+        else:
             missing, on = lacking[0]
             findings.append(Finding(statement=statement, test=test, word="missing", missing=missing, on=on))
-        else:
-            score, effect = _scored(test, evidence, ordered, sized)
-            findings.append(Finding(statement=statement, test=test, word=WORDS[score], effect=effect))
     return findings
 
 
-def asked_of(statement: Statement, dataset: str) -> Test:
-    """Returns the test that a data set is put to."""
-    return statement.on_scenes if statement.on_scenes and dataset.startswith("openmoji-scenes") else statement.test
-
-
-def _scored(test: Test, evidence: Evidence, ordered: Compared, sized: Compared) -> Scored:
+def _refuted(test: Test, found: Compared) -> Scored | None:
+    """Returns what refutes a test of every pair, among the pairs that were measured: where not all were, one is enough."""
     match test:
-        case Beats():
-            return recall_tests.beats(test, ordered)
-        case Rises():
-            return recall_tests.rises(test, ordered)
-        case Near():
-            return recall_tests.near(test, sized)
-        case AtLeast():
-            return recall_tests.at_least(test, sized)
+        case Beats() | AtLeast() | Near() if recall_tests.asked(test, found):
+            known = recall_tests.scored(test, found)
+            return known if known[0] < 0 else None
+        case _:
+            return None
+
+
+def rows_of(test: Test) -> tuple[str, ...]:
+    """Returns the rows of tables that a test needs."""
+    match test:
+        case Beats() | Rises() | Near() | AtLeast():
+            return tuple(dict.fromkeys(row for pair in test.pairs for row in pair))
+        case Harder() | Fails() | Slows():
+            return tuple(test.rows)
+        case _:
+            return ()
+
+
+def _rows_elsewhere(dataset: str) -> set[str]:
+    """Returns the rows that no table has on a data set, though some have them on others."""
+    rows = [row for name in tables.TABLES for row in tables.table(name).rows]
+    return {row.key for row in rows} - {row.key for row in rows if row.applies_to(dataset)}
+
+
+def _scored(test: Test, evidence: Evidence, found: Compared) -> Scored:
+    match test:
+        case Beats() | Rises() | Near() | AtLeast():
+            return recall_tests.scored(test, found)
         case Harder():
             return recall_tests.harder(test, evidence)
         case Fails():
@@ -116,7 +146,7 @@ def _missing(test: Test, evidence: Evidence) -> tuple[str, ...]:
     """Returns rows or series that a test needs of a data set, and that were not measured."""
     match test:
         case Beats() | Rises() | Near() | AtLeast():
-            return recall_tests.unmeasured(evidence, tuple(dict.fromkeys(row for pair in test.pairs for row in pair)), test.columns)
+            return recall_tests.unmeasured(evidence, rows_of(test), test.columns)
         case Harder() | Fails():
             return recall_tests.unmeasured(evidence, test.rows, test.columns)
         case Faster() | Serves():

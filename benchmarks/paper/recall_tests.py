@@ -1,4 +1,4 @@
-"""Tests of statements about recall. Holm's correction runs over all ordering comparisons of a data set, protocol and recall.
+"""Tests of statements about recall. Holm's correction runs over the ordering comparisons of one table and one recall.
 
 Q queries.
 """
@@ -21,7 +21,7 @@ Compared = Mapping[str, Mapping[Pair, Comparison]]
 
 
 def compared(tests: Sequence[Beats | Rises | Near | AtLeast], evidence: Evidence) -> Compared:
-    """Returns the comparisons that tests ask for, of rows that were measured; Holm runs over all of a column."""
+    """Returns the comparisons that the tests of one table ask for, of rows that were measured; Holm runs over all of a column."""
     wanted: dict[str, list[Pair]] = {}
     for test in tests:
         for column in test.columns:
@@ -39,23 +39,21 @@ def unmeasured(evidence: Evidence, rows: Sequence[str], columns: Sequence[str]) 
     return tuple(f"{row} at {', '.join(of_row)}" if row in evidence.outcomes else row for row, of_row in lacking.items() if of_row)
 
 
-def beats(test: Beats, found: Compared) -> Scored:
-    return weakest([(sign(each.direction), _effect(each, column)) for column, each in _asked(test, found)])
-
-
-def rises(test: Rises, found: Compared) -> Scored:
-    ends = [(column, found[column][test.ends]) for column in test.columns]
-    # what does not rise from one row to another is no fault, what falls is
-    decisive = [(column, each) for column, each in _asked(test, found) if each.direction < 0] or ends
-    return weakest([(sign(each.direction), _effect(each, column)) for column, each in decisive])
-
-
-def near(test: Near, found: Compared) -> Scored:
-    return farthest([(within(each.low, each.high, test.margin), _sized(each, column)) for column, each in _asked(test, found)])
-
-
-def at_least(test: AtLeast, found: Compared) -> Scored:
-    return weakest([(above(each.low, each.high, test.points), _sized(each, column)) for column, each in _asked(test, found)])
+def scored(test: Beats | Rises | Near | AtLeast, found: Compared) -> Scored:
+    """Returns the score of a test by the comparisons that it asks for, and the effect that decides."""
+    known = asked(test, found)
+    match test:
+        case Beats():
+            return weakest([(sign(each.direction), _effect(each, column)) for column, each in known])
+        case Rises():
+            ends = [(column, found[column][test.ends]) for column in test.columns]
+            # what does not rise from one row to another is no fault, what falls is
+            decisive = [(column, each) for column, each in known if each.direction < 0] or ends
+            return weakest([(sign(each.direction), _effect(each, column)) for column, each in decisive])
+        case Near():
+            return farthest([(within(each.low, each.high, test.margin), _sized(each, column)) for column, each in known])
+        case AtLeast():
+            return weakest([(above(each.low, each.high, test.points), _sized(each, column)) for column, each in known])
 
 
 def harder(test: Harder, evidence: Evidence) -> Scored:
@@ -83,8 +81,9 @@ def fails(test: Fails, evidence: Evidence) -> Scored:
     return farthest(scored)
 
 
-def _asked(test: Beats | Rises | Near | AtLeast, found: Compared) -> list[tuple[str, Comparison]]:
-    return [(column, found[column][pair]) for column in test.columns for pair in test.pairs]
+def asked(test: Beats | Rises | Near | AtLeast, found: Compared) -> list[tuple[str, Comparison]]:
+    """Returns the comparisons that a test asks for, of those that there are."""
+    return [(column, found[column][pair]) for column in test.columns for pair in test.pairs if pair in found.get(column, {})]
 
 
 def _effect(found: Comparison, column: str) -> Effect:

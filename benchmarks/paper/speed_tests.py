@@ -29,7 +29,7 @@ def serves(test: Serves, evidence: Evidence) -> Scored:
     for name in test.series:
         for gallery, point in evidence.at(name, test.images).items():
             value = point[SPEED]
-            effect = Effect(what=name, at=f"{test.images:,} images, {gallery}", value=value, unit="per second")
+            effect = Effect(what=name, at=f"{test.images:,} images, {gallery}{_reserved(point)}", value=value, unit="per second")
             scored.append((beyond(test.rate / value if test.fewer else value / test.rate), effect))
     return (farthest if test.fewer else weakest)(scored)
 
@@ -55,7 +55,10 @@ def untimed(test: Slows, evidence: Evidence) -> tuple[str, ...]:
     """Returns the rows whose searches were not timed, or in words that it is not known that all were on one number of threads."""
     lacking = tuple(row for row in test.rows if row not in evidence.seconds)
     threads = {evidence.threads.get(row) for row in test.rows}
-    return lacking or (() if len(threads) == 1 and None not in threads else ("times on equally many threads",))
+    if lacking or (len(threads) == 1 and None not in threads):
+        return lacking
+    told = ", ".join(f"{row}: {evidence.threads.get(row, 'unknown')}" for row in test.rows) if threads != {None} else "none says how many"
+    return (f"times on equally many threads ({told})",)
 
 
 def curves(evidence: Evidence, series: str) -> dict[str, list[Mapping[str, Any]]]:
@@ -76,7 +79,14 @@ def _ratio(evidence: Evidence, fast_series: str, slow_series: str, images: int) 
     fast, slow = evidence.at(fast_series, images), evidence.at(slow_series, images)
     pairs = [(name, name) for name in fast if name in slow] or [(one, other) for one in fast for other in slow]
     value, gallery = min((fast[one][SPEED] / slow[other][SPEED], one) for one, other in pairs)
-    return Effect(what=f"{fast_series} / {slow_series}", at=f"{images:,} images, {gallery}", value=value, unit="times")
+    reserved = "".join(map(_reserved, (fast[gallery], slow.get(gallery) or next(iter(slow.values())))))
+    return Effect(what=f"{fast_series} / {slow_series}", at=f"{images:,} images, {gallery}{reserved}", value=value, unit="times")
+
+
+def _reserved(point: Mapping[str, Any]) -> str:
+    """Returns what is to be said of a point beside its speed: that it was not timed whole, or does not find all."""
+    ten = point.get("of_the_ten")
+    return ", extrapolated" * bool(point.get("extrapolated")) + (f", finding {100 * ten:.0f} % of the exact ten" if ten is not None else "")
 
 
 def _slope(points: Sequence[tuple[float, float]], what: str, at: str) -> Effect:

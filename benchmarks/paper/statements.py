@@ -6,7 +6,8 @@ A test names rows of tables, columns of recall and series of the speed record by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from itertools import combinations, product
 
 Pair = tuple[str, str]
@@ -149,7 +150,7 @@ class Statement:
             that run into a paragraph, captions, tables and footnotes are not counted. A sentence of None: a table says it, no sentence.
         measured_by: the command that measures the rows or series.
         reading: how words were read that could be read in another way.
-        on_scenes: the test on OpenMoji Scenes, where the rows have stand-ins of another name.
+        on: the test on other data sets than Flickr30K, where the rows have another name or stand-ins: {pattern of names: test}.
     """
 
     key: str
@@ -158,7 +159,11 @@ class Statement:
     test: Test
     measured_by: str
     reading: str = ""
-    on_scenes: Test | None = None
+    on: Mapping[str, Test] = field(default_factory=dict)
+
+    def asked_of(self, dataset: str) -> Test:
+        """Returns the test that a data set is put to."""
+        return next((test for pattern, test in self.on.items() if fnmatchcase(dataset, pattern)), self.test)
 
     @property
     def source(self) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.estimates import SeedHits, in_percent, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
-from benchmarks.paired import ALPHA, Comparison, compare, printed_p
+from benchmarks.paired import ALPHA, Comparison, compare, printed_difference, printed_p
 from benchmarks.record import read_summary
 from benchmarks.results_folder import summaries_in
 from benchmarks.spec import RECALL
@@ -136,7 +136,7 @@ def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
             body.append([line.row, line.column, *["-"] * 5, seeds])
             continue
         word = {1: "B is better", -1: "A is better", 0: "no difference shown"}[change.direction]
-        apart = f"{change.difference:+.1f} [{change.low:+.1f}, {change.high:+.1f}]"
+        apart = " ".join(printed_difference(change.difference, change.low, change.high, change.spread))
         body.append([line.row, line.column, f"{line.a:.1f}", f"{line.b:.1f}", apart, printed_p(change.p), word, seeds])
     headers = ["row", "metric", "A", "B", "B - A", "p (Holm)", f"at p < {ALPHA}", "seeds"]
     align = ["left", "left", "right", "right", "right", "right", "left", "right"]

@@ -82,7 +82,7 @@ def write(
         html = _html(
             name=name, dataset=dataset, protocol=protocol, tables=found, absent=absent, summaries=summaries, shown=shown,
             claims=[each for each in of_data if each.name == "claims"], documents=[each for each in of_data if each.name != "claims"],
-            beside=beside, store=store, failures=failures, options=options,
+            beside=beside, store=store, results=results, failures=failures, options=options,
             attribution=Dataset(split.folder).info.get("attribution", "") if split else "",
         )  # fmt: skip
         (new / "index.html").write_text(html)
@@ -96,7 +96,7 @@ def write(
 
 def _html(
     *, dataset: str, summaries: Sequence[Mapping[str, Any]], documents: Sequence[Document], beside: Sequence[Document],
-    shown: Mapping[str, Any], protocol: str, **given: Any,
+    shown: Mapping[str, Any], protocol: str, results: Path, **given: Any,
 ) -> str:  # fmt: skip
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -110,7 +110,7 @@ def _html(
         protocol=protocol,
         explained=explained(protocol),
         figures=[each for each in every if each.picture],
-        absent_figures=absent_figures(dataset, every),
+        absent_figures=absent_figures(dataset, protocol, every, results),
         texts=[each for each in every if not each.picture],
         facts=provenance.facts(own),
         stages=provenance.stages(own),

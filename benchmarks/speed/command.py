@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from benchmarks.options import (
     chosen_datasets,
@@ -40,6 +41,8 @@ def decoding(size: str, parts: tuple[str, ...], rounds: int, dtype: str, tiny: b
     from benchmarks.speed.decoding import cases, measured, shape
 
     # a mistake is answered before torch is imported
+    if tiny and size != "tiny" and click.get_current_context().get_parameter_source("size") is not ParameterSource.DEFAULT:
+        raise ValueError("--tiny has a shape of its own: leave out --size or --tiny")
     shape(size)
     cases(chosen := parts or PARTS, tiny)
     kept = results or (None if tiny else Path("results"))

@@ -100,16 +100,15 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
     """Returns the record but for its command, and where its points are kept until it is."""
     import torch
 
-    from avg.precision import fast_dtype
     from benchmarks.environment import environment
     from benchmarks.speed import efficiency
     from benchmarks.speed.checkpoint import Checkpoint
     from benchmarks.speed.served import behind, captions, cross_encoder, plans, trained
+    from methods.machine import product_format
 
     tiny, series = settings["tiny"], settings["series"]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    products = str(fast_dtype()).removeprefix("torch.")
-    machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu, "products": products}
+    machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu, "products": product_format()}
     record = {
         "settings": json.loads(json.dumps(settings)),
         "models": {} if settings["full_size"] else behind(plans(settings["dataset"], tiny)),

@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=$1
 shift
 [ $# -gt 0 ] || set -- table1
+slurm/cluster/one_node.sh check # what is not ours is not taken down behind us
 folder=$(mktemp -d)
 trap 'slurm/cluster/one_node.sh down; rm -rf "$folder"' EXIT
 slurm/cluster/one_node.sh up

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # A whole SLURM on this machine's loopback, for trying the batch path and for its tests. Debian, as root, no systemd needed.
 #
-#   one_node.sh up       install what is missing, write /etc/slurm, start what is not running, wait until the node is idle
+#   one_node.sh check    fail if this machine's SLURM is another cluster's; touches nothing
+#   one_node.sh up       check, install what is missing, write /etc/slurm, start what is not running, wait until the node is idle
 #   one_node.sh down     cancel all jobs and stop the daemons that this script started
 #   one_node.sh status   what runs
 #
@@ -37,10 +38,15 @@ wait_for() { # SECONDS WHAT COMMAND...
     done
 }
 
+check() { # before anything is installed, started or stopped: a real cluster's node goes on undisturbed
+    local path remedy="try on a machine without SLURM"
+    for path in /etc/slurm/slurm.conf /etc/slurm/gres.conf /etc/slurm/slurmdbd.conf; do
+        [ ! -e "$path" ] || grep -q "^$MARK" "$path" || die "$path belongs to another cluster; not touching it: $remedy"
+    done
+}
+
 config() { # FILE: writes standard input to /etc/slurm/FILE
-    local path=/etc/slurm/$1
-    [ ! -e "$path" ] || grep -q "^$MARK" "$path" || die "$path belongs to another cluster; not touching it"
-    { echo "$MARK"; cat; } >"$path"
+    { echo "$MARK"; cat; } >"/etc/slurm/$1"
 }
 
 configure() {
@@ -125,7 +131,11 @@ C
 start_munge() {
     [ -s /etc/munge/munge.key ] || die "no /etc/munge/munge.key: make one with mungekey -c"
     install -d -m 755 -o munge -g munge /run/munge
-    alive /run/munge/munged.pid munged || setpriv --reuid munge --regid munge --init-groups /usr/sbin/munged
+    if ! alive /run/munge/munged.pid munged; then
+        setpriv --reuid munge --regid munge --init-groups /usr/sbin/munged
+        wait_for 10 munged test -s /run/munge/munged.pid
+        cp /run/munge/munged.pid "$BASE/run/munged.pid" # ours to stop; one that ran before is not
+    fi
     wait_for 10 munged sh -c 'munge -n | unmunge'
 }
 
@@ -172,13 +182,15 @@ down() {
     stop "$BASE/run/slurm/slurmctld.pid" slurmctld || failed=1
     stop "$BASE/run/slurm/slurmdbd.pid" slurmdbd || failed=1
     stop "$BASE/run/mariadbd.pid" mariadbd || failed=1
-    stop /run/munge/munged.pid munged || failed=1
+    stop "$BASE/run/munged.pid" munged || failed=1
     return $failed
 }
 
 [ "$(id -u)" = 0 ] || die "must run as root: it starts daemons and writes /etc/slurm"
 case ${1:-} in
+check) check ;;
 up)
+    check
     "$HERE/../../.ci/packages" slurm
     configure
     start_munge
@@ -191,5 +203,5 @@ status)
         alive "$daemon.pid" "${daemon##*/}" && echo "${daemon##*/}: process $(cat "$daemon.pid")" || echo "${daemon##*/}: down"
     done
     ;;
-*) die "usage: $0 up|down|status" ;;
+*) die "usage: $0 check|up|down|status" ;;
 esac

@@ -176,6 +176,29 @@ def test_a_part_is_written_under_a_name_only(tiny, monkeypatch, capsys):
     assert "codes-one.json" in _contents(tiny / "named" / "openmoji-scenes-tiny")
 
 
+def test_a_report_on_fewer_rows_does_not_take_the_place_of_one_on_more(tmp_path, capsys):
+    folder = tmp_path / "openmoji-scenes-tiny"
+    folder.mkdir()
+    (folder / "codes.json").write_text(before := json.dumps({"format": 1, "rows": [{"row": "avg"}, {"row": "irgen"}]}))
+    assert main(["codes", "--rows", "avg", "--tiny", "--results", str(tmp_path), "--store", str(tmp_path / "store")]) == 2
+    assert "has irgen besides, which would be lost: give these rows a report of their own with --name" in capsys.readouterr().err
+    assert (folder / "codes.json").read_text() == before
+    codes_report.refuse_loss(folder, "codes", ["avg", "irgen", "grace-string"])
+
+
+def test_what_a_row_reached_is_what_its_table_says(tmp_path):
+    """The record was made beside an older ranking; of other identifiers the table's recall says nothing."""
+    committed = Path(__file__).resolve().parents[2] / "results" / "openmoji-scenes"
+    stored, summary = (json.loads((committed / name).read_text()) for name in ("codes.json", "runs/avg-seed0.json"))
+    (row,) = (row for row in stored["rows"] if row["row"] == "avg")
+    stale = stored | {"rows": [row | {"reached": {"R@1": 1.0, "R@5": 2.0, "R@10": 3.0}}]}
+    (tmp_path / "runs").mkdir()
+    for stages, reached in ((summary["stages"], summary["metrics"]["R@1"]["value"]), ({"tokenizer": "another"}, 1.0)):
+        (tmp_path / "runs" / "avg-seed0.json").write_text(json.dumps(summary | {"stages": stages}))
+        codes_report.write(stale, tmp_path)
+        assert json.loads((tmp_path / "codes.json").read_text())["rows"][0]["reached"]["R@1"] == pytest.approx(reached)
+
+
 def test_what_is_committed_is_what_its_numbers_say():
     for path in (Path(__file__).resolve().parents[2] / "results").glob("*/codes*.json"):
         stored = json.loads(path.read_text())

@@ -109,7 +109,14 @@ def test_the_command_writes_table_figure_and_records(tmp_path, capsys):
     assert markdown(stored) == (folder / "tiny-float32-beams-vectors-index.md").read_text()
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["--parts", "bems"], "unknown part"), (["--size", "t5-bse"], "unknown size")])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--parts", "bems"], "unknown part"),
+        (["--size", "t5-bse"], "unknown size"),
+        (["--tiny", "--size", "t5-small"], "--tiny has a shape of its own"),
+    ],
+)
 def test_what_is_unknown_is_named(arguments, message, capsys):
     assert main(["decoding", *arguments]) == 2
     assert message in capsys.readouterr().err

@@ -53,6 +53,14 @@ def test_facts_by_hand():
     }  # fmt: skip
 
 
+def test_a_stage_that_rows_share_costs_all_of_them_the_least_that_it_took():
+    one, other = summary("clip", 0.0), summary("avg", 2.0)
+    one |= {"seconds": {"encoder": 60.0}, "stages": {"encoder": "key"}, "index_bytes": 1}
+    other |= {"seconds": {"encoder": 600.0, "generator": 60.0}, "stages": {"encoder": "key", "generator": "own"}, "index_bytes": 1}
+    made = build_grid(KNOWN, [DATASET], [one, other], speed={DATASET: stored()})
+    assert told(made, "clip")["training-minutes"] == "1" and told(made, "avg")["training-minutes"] == "2"
+
+
 def test_a_method_is_for_large_sets_if_it_answers_a_query_a_second():
     record = stored()
     for point in record["points"]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.paper.claims import CLAIMS
 from benchmarks.paper.evidence import Evidence, gathered
 from benchmarks.paper.judgement import Finding, judge
 from benchmarks.paper.statements import (
@@ -173,6 +174,8 @@ def test_serving_is_a_number_of_queries_a_second():
     found = asked(serves, speed(slow, quick))
     assert (found.word, found.effect.what, found.effect.value) == ("not supported", "a", 7e-5)
     assert asked(Serves(series=("b",), rate=1.0), speed(quick)).word == "supported"
+    found = asked(Serves(series=("b",), rate=1.0), speed(quick | {"extrapolated": True, "of_the_ten": 0.41}))
+    assert found.effect.at.endswith(", random, extrapolated, finding 41 % of the exact ten")
     assert asked(never, speed(slow)).word == "supported"
     assert asked(never, speed(point("a", 300_000, 4.0))).word == "not supported"
 
@@ -214,8 +217,8 @@ def test_a_setting_slows_the_search():
     assert asked(slows, times(1, 2, 4)).word == "supported"
     assert asked(slows, times(4, 4, 4)).word == "not supported"
     assert asked(slows, rows(a=0.5)).missing == ("b", "c")
-    for threads in ((2, 2, 1), (None, None, None)):
-        assert asked(slows, times(1, 2, 4, threads=threads)).missing == ("times on equally many threads",)
+    for threads, told in (((2, 2, 1), "a: 2, b: 2, c: 1"), ((2, None, 2), "a: 2, b: unknown, c: 2"), ((None,) * 3, "none says how many")):
+        assert asked(slows, times(1, 2, 4, threads=threads)).missing == (f"times on equally many threads ({told})",)
 
 
 def test_near_images_share_more_than_random_ones():
@@ -235,6 +238,23 @@ def test_what_was_not_measured_is_named_and_judged_by_nothing():
     assert asked(Alike(row="avg", near="pictures"), rows(a=0.5)).missing == ("avg",)
 
 
+def test_one_measured_pair_refutes_what_is_said_of_all():
+    """What is not measured could only confirm it; so for a margin, but not for a rise, whose ends must be there."""
+    known = rows(a=0.5, b=0.9)
+    assert (found := asked(Beats(better=("a",), worse=("b", "c")), known)).word == "not supported" and found.effect.what == "a - b"
+    assert asked(AtLeast(better=("b",), worse=("a", "c"), points=60.0), known).word == "not supported"
+    assert asked(Near(pairs=(("a", "b"), ("a", "c"))), known).word == "not supported"
+    for test in (Beats(better=("b",), worse=("a", "c")), Near(pairs=(("a", "a"), ("a", "c"))), Rises(rows=("b", "a", "c"))):
+        assert asked(test, known).word == "missing"
+
+
+def test_a_statement_about_rows_of_other_data_sets_is_not_asked():
+    flickr, own = statement(Beats(better=("blip-flickr30k",), worse=("clip",))), Evidence(dataset="mine", protocol="clean")
+    assert judge([flickr], own) == [] and len(judge([flickr], replace(own, dataset="flickr30k"))) == 1
+    (coco,) = (judge([each], replace(own, dataset="mscoco-5k")) for each in CLAIMS if each.key == "one-tower-ranks")
+    assert coco[0].missing[0] == "blip-mscoco"
+
+
 def test_holm_runs_over_all_orderings_of_a_recall_and_over_no_others():
     """a beats b in 8 of 200 images, always: p = 2 / 2 ** 8 = 0.0078 alone, more than 0.01 beside another comparison."""
     evidence, one = rows(a=0.54, b=0.5, c=0.5), Beats(better=("a",), worse=("b",))
@@ -247,6 +267,8 @@ def test_holm_runs_over_all_orderings_of_a_recall_and_over_no_others():
     assert beside[0].effect.p == pytest.approx(2 * alone.effect.p)
     other_recall = judge([statement(one), statement(replace(two, columns=("R@5",)), "two"), statement(near, "three")], evidence)
     assert other_recall[0].effect.p == alone.effect.p
+    other_table = judge([statement(one), replace(statement(two, "two"), measured_by="table3")], evidence)
+    assert other_table[0].effect.p == alone.effect.p
 
 
 def test_seeds_are_averaged_and_their_spread_is_shown():
@@ -260,7 +282,7 @@ def test_seeds_are_averaged_and_their_spread_is_shown():
 
 
 def test_stand_ins_are_tested_on_scenes_only():
-    both = replace(statement(Beats(better=("real",), worse=("b",))), on_scenes=Beats(better=("made",), worse=("b",)))
+    both = replace(statement(Beats(better=("real",), worse=("b",))), on={"openmoji-scenes*": Beats(better=("made",), worse=("b",))})
     assert judge([both], rows(made=0.9, b=0.5))[0].word == "supported"
     assert judge([both], replace(rows(made=0.9, b=0.5), dataset="flickr30k"))[0].missing == ("real",)
 

@@ -134,9 +134,16 @@ def test_folders_of_no_dataset_have_neither_runs_nor_tables(tmp_path):
     assert of_no_dataset(tmp_path / "nowhere") == []
 
 
-def test_the_papers_figures_that_are_missing_are_named():
+def test_the_papers_figures_that_are_missing_are_named(tmp_path):
     there = [Document(name="figure4-full-size", heading="")]
-    assert absent_figures("scenes", there) == [("Figure 5", "python -m benchmarks.run figure5 --dataset scenes")]
+    assert absent_figures("scenes", "clean", there, tmp_path) == [("Figure 5", "python -m benchmarks.run figure5 --dataset scenes")]
+    assert absent_figures("scenes", "paper", [], tmp_path) == [
+        ("Figure 4", "python -m benchmarks.run figure4 --dataset scenes"),
+        ("Figure 5", "python -m benchmarks.run figure5 --dataset scenes --protocol paper"),
+    ]
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "figure4.md").write_text("")
+    assert [name for name, _ in absent_figures("scenes", "paper", [], tmp_path)] == ["Figure 5"], "speed depends on no protocol"
 
 
 def test_stages_that_rows_share_count_once():

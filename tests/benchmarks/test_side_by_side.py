@@ -68,6 +68,13 @@ def test_seeds_are_averaged_and_compared_with_the_same_seeds():
     assert found.values["avg", "clean"].value == pytest.approx(70) and found.values["avg", "clean"].seeds == 3
     assert found.values["avg", "clean"].spread == pytest.approx(20)
     assert found.changes["avg", "paper"].difference == pytest.approx(-10), "seed 2 has no partner"
+    assert "-10.0 ± 0.0" in side_by_side.markdown(found).replace("\N{NO-BREAK SPACE}", " "), "the spread of a difference is shown"
+
+
+def test_what_is_only_a_tie_rule_is_not_measured(tmp_path, capsys):
+    assert main(["protocols", "--tiny", "--protocols", "clean+codes", "--store", str(tmp_path / "store"), "--results", str(tmp_path)]) == 2
+    assert "protocol clean+codes is computed from the rankings of clean, not measured: name clean" in capsys.readouterr().err
+    assert not list(tmp_path.glob("openmoji*"))
 
 
 def staged(key, *given, **options):

@@ -166,6 +166,8 @@ def test_a_claim_about_a_row_without_measurement_is_missing():
     comparisons = compare([("a", "b"), ("a", "c")], {"a": {0: hits(0.9)}, "b": {0: hits(0.5)}}, IMAGES)
     assert verdict(CLAIM, comparisons).word == "missing"
     assert verdict(CLAIM, {}).word == "missing"
+    refuted = compare([("a", "b"), ("a", "c")], {"a": {0: hits(0.5)}, "b": {0: hits(0.9)}}, IMAGES)
+    assert (found := verdict(CLAIM, refuted)).word == "not supported" and found.weakest.worse == "b", "c could not mend it"
 
 
 def test_a_pair_counts_once_and_reads_both_ways():
@@ -204,5 +206,5 @@ def test_p_is_printed_so_that_its_side_of_the_level_shows():
 def test_a_table_says_how_much_of_what_was_shown_is_memorised():
     written = {"fitted": {"generator": {"pictures written": {"train": 90.0, "test": 12.5}}}, "stages": {"generator": "k"}}
     found = build_grid(table("table1"), ["openmoji-scenes"], [{**summary("grace-string", 0.5), **written}, summary("avg", 0.6)])
-    notes = [note for note in found.groups[0].notes if "memorised" in note]
-    assert len(notes) == 1 and "(GRACE (String Id): 12.5 %)" in notes[0]
+    notes = [note for note in found.groups[0].notes if "whole identifier is written from the picture" in note]
+    assert len(notes) == 1 and notes[0].endswith(": GRACE (String Id): 12.5 %.")

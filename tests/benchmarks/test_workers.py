@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ import pytest
 
 from benchmarks import workers
 from benchmarks.progress import Progress
+from benchmarks.seal import UserError
 from benchmarks.stages import StageFailed, Store
 from methods.stage import Stage
 
@@ -24,6 +27,10 @@ def note(config, inputs, out):
     time.sleep(config.get("seconds", 0.0))
     if config.get("fails"):
         raise RuntimeError("on purpose")
+    if config.get("unfit"):
+        raise UserError("line 3 of a.csv has no caption: take it out")
+    if config.get("full"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if config.get("dies"):
         os._exit(9)
     said = [(folder / "said.txt").read_text() for _, folder in sorted(inputs.items())]
@@ -78,6 +85,39 @@ def test_a_killed_process_is_its_stages_failure_and_no_others(tmp_path, project_
     assert done == {"long", "before", "after"}
     with pytest.raises(StageFailed, match="its process was killed, perhaps for want of memory"):
         store.run(dead)
+
+
+@pytest.mark.slow
+def test_data_that_cannot_be_used_hold_up_what_needs_them_and_nothing_else(tmp_path, project_on_path):
+    store, bad = Store(tmp_path), stage("bad", unfit=True)
+    behind, beside = stage("behind", bad), stage("after", stage("long", seconds=3.0))
+    done = [each.name for each in workers.compute(store.plan([behind, beside]), store, 2)]
+    assert done == ["long", "after"]
+    with pytest.raises(StageFailed) as failed:
+        store.run(behind)
+    assert (failed.value.stage, failed.value.cause, failed.value.of_data) == (bad, "line 3 of a.csv has no caption: take it out", True)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_it(tmp_path, project_on_path):
+    store = Store(tmp_path)
+    with pytest.raises(UserError, match="no space left in"):
+        list(workers.compute([stage("full", full=True)], store, 2))
+
+
+@pytest.mark.slow
+def test_a_process_that_was_killed_while_idle_is_begun_anew(tmp_path, project_on_path):
+    store, first = Store(tmp_path), stage("first")
+    last = stage("last", first)
+    work = workers.compute(store.plan([last]), store, 1)
+    assert next(work).name == "first"
+    idle = store.report(first)["report"]["process"]
+    os.kill(idle, signal.SIGKILL)
+    while _lives(idle):
+        time.sleep(0.1)
+    time.sleep(0.5)  # until its pool has seen it
+    assert [each.name for each in work] == ["last"]
+    assert store.report(last)["report"]["process"] != idle
 
 
 def test_the_longest_way_goes_first(tmp_path):

@@ -13,7 +13,7 @@ from benchmarks.datasets.contact_sheet import contact_sheet
 from benchmarks.datasets.known import ids_digest, published_id, whose
 from benchmarks.roots import named, remember, root_of
 from benchmarks.seal import UserError
-from benchmarks.stages import Store
+from benchmarks.stages import StageFailed, Store
 from benchmarks.verify import verify
 from methods.data import Dataset
 from tests.trees import captions, write_coco, write_csv, write_entities, write_flickr30k, write_shards
@@ -104,8 +104,9 @@ def test_annotations_that_change_after_planning_are_not_listed_under_the_old_key
     stage = data_stage("flickr30k")
     path = root / "dataset_flickr30k.json"
     path.write_text(path.read_text().replace("ground.", "ground!", 1))
-    with pytest.raises(UserError, match="its annotations changed since the work was planned"):
+    with pytest.raises(StageFailed, match="its annotations changed since the work was planned") as failed:
         store.run(stage)
+    assert failed.value.of_data
 
 
 def test_unfit_data_end_in_one_line(tmp_path, store):
@@ -115,8 +116,11 @@ def test_unfit_data_end_in_one_line(tmp_path, store):
     stated = json.loads(path.read_text())
     stated["images"][7]["filename"] = "../../secret.jpg"
     path.write_text(json.dumps(stated))
-    with pytest.raises(UserError, match=r"flickr30k in .*: picture name '../../secret.jpg' is refused"):
+    with pytest.raises(StageFailed) as failed:
         store.run(data_stage("flickr30k"))
+    assert failed.value.of_data
+    assert failed.value.cause.startswith(f"flickr30k in {root}: picture name '../../secret.jpg' is refused")
+    assert "\n" not in failed.value.cause
 
 
 def test_roots_are_remembered_by_name(tmp_path, config):

@@ -57,8 +57,8 @@ def test_hashed_split_by_hand():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.csv", "image,caption,split\na.jpg,x,dev\n", "a.csv, line 2: unknown split 'dev'; valid are train, val, test"),
-        ("a.csv", "image,caption,split\na.jpg,x,train\nb.jpg,y,\n", "some pictures say their split and others do not"),
+        ("a.csv", "image,caption,split\na.jpg,x,eval\n", "a.csv, line 2: unknown split 'eval'; valid are train, val, test"),
+        ("a.csv", "image,caption,split\na.jpg,x,train\nb.jpg,y,\n", r"and others do not \(a.jpg does, b.jpg does not\): say it"),
         ("a.csv", "image,caption\na.jpg,a cat, and a dog\n", "line 2 has more columns than the header: put captions with commas in quotes"),
         ("a.csv", "picture,caption\na.jpg,x\n", "line 2 has no image or file_name; a header or keys name image, file_name, caption"),
         ("a.csv", "image,caption\na.jpg,\n", "line 2 has no caption or text"),
@@ -104,6 +104,24 @@ def test_a_sample_is_what_shares_its_name_up_to_the_first_dot(tmp_path):
     )
     found = read(shards, tmp_path).splits["test"]
     assert [(entry.file, entry.captions) for entry in found] == [("test.tar/a/x.jpg", ("one",)), ("test.tar/b/x.png", ("two", "three"))]
+
+
+@pytest.mark.parametrize("called", ["val", "validation", "valid", "dev"])
+def test_what_others_call_val_is_val(tmp_path, called):
+    (tmp_path / "a.csv").write_text(f"image,caption,split\na.jpg,x,{called}\nb.jpg,y,train\n")
+    assert [entry.file for entry in read(folder, tmp_path).splits["val"]] == ["a.jpg"]
+    shard(tmp_path / f"{called}-0000.tar", a_jpg=jpeg(1), a_txt=b"x")
+    shard(tmp_path / "train-0000.tar", b_jpg=jpeg(2), b_txt=b"y")
+    found = read(shards, tmp_path).splits
+    assert [entry.file for entry in found["val"]] == [f"{called}-0000.tar/a.jpg"]
+    assert [entry.file for entry in found["train"]] == ["train-0000.tar/b.jpg"]
+
+
+def test_shards_of_which_some_say_no_split_are_named(tmp_path):
+    for name in ("train-0", "valuable-0"):
+        shard(tmp_path / f"{name}.tar", a_jpg=jpeg(1), a_txt=b"x")
+    with pytest.raises(ValueError, match=r"do not \(train-0.tar/a.jpg does, valuable-0.tar/a.jpg does not\): say it for all"):
+        read(shards, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ ALL_OF_TABLE_3 = ("all", "--tiny", "--tables", "table3", "--results", "results")
 ALL_OF_IT = ("all", "--tiny", "--tables", ",".join(name for name in TABLES if name.startswith("table")), "--results", "results")
 TIMED = "table2"
 """Shows seconds, which no two runs share."""
-CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10}
+CHEAP = {"cpus": 1, "memory_gb": 1, "minutes": 10, "gpus": 0}
 PROFILE = Profile(parallel=8, notice_seconds=20, classes={"cpu": CHEAP, "gpu": CHEAP, "gpus": {**CHEAP, "processes": 2}})
 
 

@@ -5,27 +5,32 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
+import subprocess
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from benchmarks.batch import batch, submission
+from benchmarks.batch import status as batch_status
 from benchmarks.batch.batch import grouped, kind_of
-from benchmarks.batch.job import StageJob
+from benchmarks.batch.job import StageJob, note
 from benchmarks.run import main
 from benchmarks.seal import UserError
 from benchmarks.speed import efficiency_report
 from benchmarks.stages import Store
 from benchmarks.tables.table2 import TABLE2
+from methods.needs import Need
 from methods.processes import TASKS_FOLDER
 from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile
 from tests.benchmarks.test_efficiency import stored
-from tests.slurm.made import command, request, stage
+from tests.slurm.made import ROOT, command, request, stage
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -174,6 +179,88 @@ def test_nothing_is_submitted_while_squeue_does_not_answer(tmp_path, monkeypatch
     with pytest.raises(UserError, match=refused):
         submission.again(old, [last], store, Profile())
     assert old.record()["stages"][last.key]["jobs"] == ["1"]
+
+
+def test_what_slurm_does_not_say_is_not_called_lost(tmp_path, monkeypatch, capsys):
+    """`status --watch` goes on, and nobody submits again what runs."""
+    store, last, bad = Store(tmp_path / "store"), stage("last"), stage("bad")
+    made = batch.create([request(cell=last, other=bad)], store, "slurm", [last, bad])
+    record = made.record()
+    record["stages"][last.key]["jobs"], record["stages"][bad.key]["jobs"] = ["1"], ["2"]
+    made.write(record)
+    note(made.jobs, bad, "2", "failed", "RuntimeError: on purpose")
+    monkeypatch.setattr(accounting, "_run", lambda *command: ("", "Unable to contact slurm controller"))
+    found = batch_status.status(made, store)
+    assert {state.name: state.state for state in found.states} == {"last": "unknown", "bad": "failed"}
+    assert found.active and [state.name for state in found.bad] == ["bad"]
+    assert "1 unknown, 1 failed of 2 stages" in batch_status.text(made, found)
+    assert main(["resubmit", "--failed", "--store", str(store.root)]) == 2
+    assert "squeue does not answer (Unable to contact slurm controller)" in capsys.readouterr().err
+
+
+def test_resubmit_makes_what_was_done_at_submission_and_is_gone(tmp_path, monkeypatch, capsys):
+    """Else what needs it would be blocked again and again."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    store, first = Store(tmp_path / "store"), stage("first")
+    last = stage("last", first)
+    folder = store.run(first)
+    made = submitted(store, last, "1")
+    shutil.rmtree(folder)
+    ended = "JobID|State|ExitCode|NodeList|Elapsed|Reason\n1|FAILED|1:0|a|00:01|None\n"
+    monkeypatch.setattr(accounting, "_run", lambda command, *rest: (ended if command == "sacct" else "", ""))
+    monkeypatch.setattr(launch, "check_commands", lambda: None)
+    orders: list[launch.Order] = []
+
+    def submit(functions, order, profile):
+        orders.append(order)
+        return [str(10 + len(orders))]
+
+    monkeypatch.setattr(launch, "submit", submit)
+    assert main(["resubmit", "--failed", "--store", str(store.root)]) == 0
+    assert "2 stages" in capsys.readouterr().out
+    assert [order.after for order in orders] == [(), ("11",)]
+    record = made.record()["stages"]
+    assert record[first.key] == {"name": "first", "cells": ["cell"], "inputs": [], "kind": "gpu", "jobs": ["11"]}
+    assert record[last.key]["jobs"] == ["1", "12"]
+
+
+@pytest.mark.parametrize("executor", ["slurm", "local"])
+@pytest.mark.parametrize("name", ["ck", "./ck"])
+def test_a_model_at_a_relative_path_is_refused_where_it_is_submitted(tmp_path, monkeypatch, executor, name):
+    """Jobs run in the copied code's folder: they would not find it, hours later."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ck").mkdir()
+    asked = request(cell=stage("last"))
+
+    def offered(path: str) -> list[str]:
+        said: list[str] = []
+        plans = tuple(replace(plan, needs=(Need.of_model(path),)) for plan in asked.plans)
+        submission.offer([replace(asked, plans=plans)], Store(tmp_path / "store"), executor, None, 0, True, said.append)
+        return said
+
+    with pytest.raises(UserError, match=f"{name} is a path relative to this folder, and a batch's jobs run in another: give {tmp_path}/ck"):
+        offered(name)
+    assert "nothing was submitted" in offered(str(tmp_path / "ck"))[0]
+
+
+def test_a_queue_that_ends_at_once_is_not_waited_for(tmp_path, monkeypatch):
+    """Where nobody asks for a process that has ended, as in a container without an init, it seems to live for ever."""
+    store, last, real, ended = Store(tmp_path / "store"), stage("last"), subprocess.run, []
+
+    def run(command, **options):
+        if command[0] != "sh":
+            return real(command, **options)
+        ended.append(process := subprocess.Popen(["true"]))
+        return subprocess.CompletedProcess(command, 0, f"{process.pid}\n")
+
+    waited = iter(range(50))
+    monkeypatch.setattr(submission.subprocess, "run", run)
+    monkeypatch.setattr(
+        submission.time, "sleep", lambda seconds: sleep(seconds) if next(waited, None) is not None else pytest.fail("it hangs")
+    )
+    with pytest.raises(RuntimeError, match=r"the queue ended before it began: see .*queue\.log"):
+        submission.to_queue([request(cell=last)], store, 1)
+    ended[0].wait()
 
 
 def test_without_sacct_is_submitted_all_the_same(tmp_path, monkeypatch):

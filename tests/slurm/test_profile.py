@@ -41,6 +41,18 @@ def test_a_file_that_is_not_there_is_named_with_the_examples(tmp_path):
         read_profile(tmp_path / "nowhere.toml")
 
 
+def test_a_class_keeps_what_the_profile_does_not_say_of_it(tmp_path):
+    """A training whose class lost its GPU would be hours of a processor, without a word."""
+    (tmp_path / "mine.toml").write_text("[classes.gpu]\nminutes = 480\n[classes.gpus]\nmemory_gb = 256\n[classes.cpu]\ncpus = 2\n")
+    cpu, gpu, gpus = (resources for _, resources in read_profile(tmp_path / "mine.toml").classes)
+    assert (gpu.minutes, gpu.gpus, gpu.processes, gpu.cpus) == (480, 1, 1, 4)
+    assert (gpus.memory_gb, gpus.gpus, gpus.processes, gpus.minutes) == (256, 4, 4, 240)
+    assert (cpu.cpus, cpu.gpus) == (2, 0)
+    (tmp_path / "mine.toml").write_text("[classes.gpus]\ngpus = 0\nprocesses = 2\n")
+    stated = read_profile(tmp_path / "mine.toml").classes.gpus
+    assert (stated.gpus, stated.processes) == (0, 2), "what is stated is stronger"
+
+
 def test_a_profile_says_everything_or_nothing():
     """What a key leaves out is not given to sbatch; a class's partition is stronger than the profile's."""
     profile = read_profile(Path("generic"))
