@@ -18,7 +18,7 @@ import avg.torchvision_schema  # noqa: F401  (before transformers)
 import torch
 from torch import Tensor, nn
 
-from avg.backbone import TEXT_TOKENS, open_backbone
+from avg.backbone import TEXT_TOKENS, open_backbone, scaled_head
 from avg.captions import CaptionBatch
 from avg.decoding import NONE, Source, numbered, taken
 from avg.generator import BACKBONE, Generator, fitted_rows
@@ -26,8 +26,6 @@ from avg.precision import autocast
 from avg.settings import GeneratorSettings
 
 ADAPTER = "adapter"
-SCALED_HEADS = ("final_logit_softcapping", "logits_scaling", "logit_scale")
-"""Settings of models that change what the head returns; such models are refused rather than scored wrongly."""
 
 
 @dataclass
@@ -77,10 +75,9 @@ class DecoderOnlyGenerator(Generator):
     ):
         super().__init__()
         folder = Path(settings.backbone)
-        model, self.tokenizer = self._opened(folder)
-        scaled = [name for name in SCALED_HEADS if getattr(model.config, name, None) not in (None, 1.0)]
-        if scaled:
-            raise ValueError(f"backbone {folder} changes its logits by {scaled[0]}, which this generator does not know")
+        model, self.tokenizer = self._opened(folder, settings.dropout)
+        if scaled := scaled_head(model.config):
+            raise ValueError(f"backbone {folder} changes its logits by {scaled}, which this generator does not know")
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token or self.tokenizer.unk_token  # any: what pads is masked
@@ -96,10 +93,10 @@ class DecoderOnlyGenerator(Generator):
         if codebook_VE is not None:
             self.copy_codebook(codebook_VE)
 
-    def _opened(self, folder: Path) -> tuple[Any, Any]:
+    def _opened(self, folder: Path, dropout: float) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM
 
-        return open_backbone(folder, AutoModelForCausalLM, "a decoder")
+        return open_backbone(folder, AutoModelForCausalLM, "a decoder", dropout)
 
     def _adapted(self, model: Any, adapter: Path | None) -> nn.Module:
         from peft import LoraConfig, PeftModel, get_peft_model

@@ -72,7 +72,7 @@ def taken(kept_BSX: Tensor, past_BMt: Tensor) -> Tensor:
 @dataclass
 class _Embedded:
     source: Source
-    embeds_BSW: Tensor
+    embeds_BSW: Tensor | None = None  # of the decoder's width, which the source need not have
 
 
 class OwnDecoding(Decoding):
@@ -96,12 +96,13 @@ class OwnDecoding(Decoding):
         return hidden_XLW.unflatten(0, (batch, beams))
 
     def begin(self, source: Source, length: int, room: int = 0) -> _Embedded:
-        return _Embedded(source, source.states_BTW[:, :0])
+        return _Embedded(source)
 
     def advance(self, embeds_BMnW: Tensor, state: _Embedded, past_BMt: Tensor, ragged: bool = False) -> tuple[Tensor, Tensor]:
         beams, new = embeds_BMnW.shape[1:3]
-        places_Mn = numbered(state.embeds_BSW.shape[1], beams, new, embeds_BMnW.device)
-        state.embeds_BSW = torch.cat([state.embeds_BSW, embeds_BMnW.flatten(1, 2)], 1)
+        before = [] if state.embeds_BSW is None else [state.embeds_BSW]
+        places_Mn = numbered(before[0].shape[1] if before else 0, beams, new, embeds_BMnW.device)
+        state.embeds_BSW = torch.cat([*before, embeds_BMnW.flatten(1, 2)], 1)
         if not past_BMt.shape[2]:
             return self.teach(embeds_BMnW, state.source), places_Mn
         # new tokens stand right after a beam's own past, so that none sees what fills

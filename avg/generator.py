@@ -26,7 +26,7 @@ from avg.decoding import Decoding, OwnDecoding, Source
 from avg.packed import pack
 from avg.precision import autocast
 from avg.reader import PAD, Reader
-from avg.settings import GeneratorSettings
+from avg.settings import OF_FROZEN_STATES, SHAPE, GeneratorSettings
 from avg.t5_decoding import T5Decoding, is_t5
 
 BACKBONE = "backbone"
@@ -251,7 +251,10 @@ def create(
 def load(folder: Path) -> Generator:
     """Returns a saved generator, in inference mode, on the CPU."""
     stored = json.loads((folder / "generator.json").read_text())
-    settings = GeneratorSettings(**stored["settings"])
+    given = stored["settings"]
+    if given["backbone"]:  # a language model that was pretrained here brings the shape that it was given
+        given = {name: value for name, value in given.items() if name not in SHAPE | OF_FROZEN_STATES}
+    settings = GeneratorSettings(**given)
     if settings.backbone:
         from avg.backbone import generator_class
 

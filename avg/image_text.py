@@ -50,10 +50,10 @@ class ImageTextGenerator(DecoderOnlyGenerator):
         del self.from_picture  # the model has its own
         self._vision.requires_grad_(False)
 
-    def _opened(self, folder: Path) -> tuple[Any, Any]:
+    def _opened(self, folder: Path, dropout: float) -> tuple[Any, Any]:
         from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
-        model, tokenizer = open_backbone(folder, AutoModelForImageTextToText, "an image-text model")
+        model, tokenizer = open_backbone(folder, AutoModelForImageTextToText, "an image-text model", dropout)
         try:
             self.processor = AutoImageProcessor.from_pretrained(folder)
         except (OSError, ValueError) as error:

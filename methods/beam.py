@@ -73,7 +73,8 @@ class DeviceTrie:
 def beam_search(read: Reader, trie: DeviceTrie, beams: int) -> tuple[Tensor, Tensor]:
     """Returns the best identifiers of each query by summed log-probability, rows of the index, best first (Q, M), and scores (Q, M).
 
-    Where the index holds fewer than M identifiers, or the beam died out, rows are -1 and scores -inf. With as many beams as identifiers
+    Where the index holds fewer than M identifiers, the beam died out, or scores are not a number, as those of a model that diverged, rows
+    are -1 and scores -inf. With as many beams as identifiers
     the result is exact. What log-probabilities are normalised over is the reader's: identifier tokens, not the children.
 
     Shapes depend on the index and on M alone, and nothing is asked of the device, but how much is left of identifiers that differ in
@@ -97,6 +98,7 @@ def beam_search(read: Reader, trie: DeviceTrie, beams: int) -> tuple[Tensor, Ten
     # no inner nodes are left: the rest of every beam's identifier is known
     rows_QM = (~nodes_QM).clamp(min=0)
     scores_QM = scores_QM + _rest(read, trie, rows_QM.masked_fill(scores_QM == float("-inf"), PAD), tokens_QM, past_QMt, len(trie.fan_out))
+    scores_QM = scores_QM.masked_fill(scores_QM.isnan(), float("-inf"))
     scores_QM, order_QM = scores_QM.sort(dim=1, descending=True, stable=True)
     return rows_QM.gather(1, order_QM).masked_fill(scores_QM == float("-inf"), PAD), scores_QM
 

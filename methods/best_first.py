@@ -66,7 +66,7 @@ class _Prefixes:
 
 @torch.inference_mode()
 def best_first(read: Reader, trie: DeviceTrie, k: int, at_once: int = 8) -> Exact:
-    """Returns the k identifiers of highest summed log-probability, exactly.
+    """Returns the k identifiers of highest summed log-probability, exactly; none whose score is not a number.
 
     Args:
         at_once: E. More make fewer and larger steps, and read prefixes that one at a time would have spared.
@@ -93,7 +93,8 @@ def best_first(read: Reader, trie: DeviceTrie, k: int, at_once: int = 8) -> Exac
         found = read(best.tokens_QP[..., None], best.past_QPL[..., :deepest], ragged=True)
         positions_Q += (~idle_QE).sum(1)
         token_QEC, child_QEC, valid_QEC = trie.edges(best.nodes_QP, best.depths_QP, width)
-        logs_QEC = found.logs(token_QEC[:, :, None])[:, :, 0].masked_fill(~valid_QEC, NEVER)
+        logs_QEC = found.logs(token_QEC[:, :, None])[:, :, 0]
+        logs_QEC = logs_QEC.masked_fill(~valid_QEC | logs_QEC.isnan(), NEVER)
         scores_QEC = best.scores_QP[..., None] + logs_QEC
         whole_QEC = trie.whole(child_QEC, best.depths_QP[..., None] + 1)
         rows_QX = torch.cat([rows_Qk, (~child_QEC).flatten(1)], 1)

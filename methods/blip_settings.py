@@ -12,9 +12,9 @@ from avg.settings import Settings
 class TrainingSettings(Settings):
     """Shape and training of a BLIP on MiniLM and EfficientNet-Lite0."""
 
-    layers: int = Field(3, gt=0, description="of MiniLM's six, from the first; each gets a new cross-attention")
+    layers: int = Field(3, gt=0, le=6, description="of MiniLM's six, from the first; each gets a new cross-attention")
     vision_layers: int = Field(1, ge=0, description="of BLIP's vision encoder, over the frozen feature map")
-    image_size: int = Field(128, gt=0, description="pixels; a cell of the feature map is 32 wide")
+    image_size: int = Field(128, gt=0, multiple_of=32, description="pixels; a cell of the feature map is 32 wide")
     embed_dim: int = Field(256, gt=0, description="width of the space in which vectors are compared")
     contrastive_epochs: int = Field(8, ge=0, description="passes over the pictures, a caption of each, with the contrastive loss alone")
     epochs: int = Field(2, gt=0, description="passes with both losses")

@@ -27,8 +27,9 @@ log = logging.getLogger("vokenbench")
 KEPT = 2
 SHARE = 30
 """A checkpoint is made no sooner than after this many times what the last one took: it costs at most some three percent."""
-ASKED = 16
-"""Several processes agree this often, in updates, on whether a checkpoint is due."""
+ASKED, SLOW = 16, 1.0
+"""Several processes agree this often, in updates, on whether a checkpoint is due; after every update where one takes more than so many
+seconds: between a notice and a time limit there may be few."""
 WEIGHTS, CONTENTS = "trained.safetensors", "checkpoint.json"
 
 
@@ -44,17 +45,29 @@ class Checkpoints:
     def __init__(self, folder: Path | None, accelerator: Accelerator, minutes: float):
         self.folder, self.accelerator, self.minutes = folder, accelerator, minutes
         self.cost, self.last = 0.0, time.monotonic()
+        self.every, self.asked_at = 1, (0, self.last)
         accelerator.register_save_state_pre_hook(_save_trained)
         accelerator.register_load_state_pre_hook(_load_trained)
 
     def due(self, updates: int) -> bool:
-        """Says whether it is time for one; the same in all processes."""
+        """Says whether it is time for one; the same in all processes.
+
+        Args:
+            updates: made so far, a number that only grows.
+        """
         if self.folder is None:
             return False
         due = self.minutes == 0 or bool(asked()) or time.monotonic() - self.last > max(60 * self.minutes, SHARE * self.cost)
         if self.accelerator.num_processes == 1 or self.minutes == 0:
             return due
-        return updates % ASKED == 0 and self._agreed(due)
+        before, then = self.asked_at
+        if updates - before < self.every:
+            return False
+        self.asked_at = updates, time.monotonic()
+        # how long the first update took is not known, nor the first after a checkpoint was loaded: the next is asked after as well
+        slow = before == 0 or self.asked_at[1] - then > SLOW * (updates - before)
+        due, self.every = self._agreed((due, 1 if slow else ASKED))
+        return due
 
     def save(self, number: int) -> None:
         """Writes a checkpoint under a temporary name, renames it when whole or removes it, and removes all but the newest two.
@@ -94,21 +107,26 @@ class Checkpoints:
     def restore(self) -> bool:
         """Loads the newest whole checkpoint into what was prepared and registered; says whether there was one.
 
-        Newer ones, damaged or of another number of processes, are named and removed: left there, they would count as the newest when
-        old ones are pruned. So is what was left half-written.
+        Newer ones that are damaged are named and removed: left there, they would count as the newest when old ones are pruned. So is what
+        was left half-written.
+
+        Raises:
+            ValueError: in all processes, if the newest whole one was made by another number of processes.
         """
-        chosen = None
+        chosen, refused = None, None
         if self.folder is not None and self.accelerator.is_main_process:
             for part in self.folder.glob("*.part"):
                 shutil.rmtree(part)
             for path in reversed(self._numbered()):
                 damage = self._fault(path)
                 if damage is None:
-                    chosen = str(path)
+                    chosen, refused = str(path), self._refused(path)
                     break
                 log.warning("checkpoint %s: %s; the one before it is used, or the start, and this one is removed", path, damage)
                 shutil.rmtree(path)
-        chosen = self._agreed(chosen)
+        chosen, refused = self._agreed((chosen, refused))
+        if refused is not None:
+            raise ValueError(refused)
         if chosen is not None:
             self.accelerator.load_state(chosen)
         return chosen is not None
@@ -120,13 +138,17 @@ class Checkpoints:
     def _fault(self, path: Path) -> str | None:
         try:
             contents = json.loads((path / CONTENTS).read_text())
-            if contents["processes"] != self.accelerator.num_processes:
-                return f"was made by {contents['processes']} processes, not {self.accelerator.num_processes}"
-            found = _hashes(path)
+            found, _ = _hashes(path), int(contents["processes"])
             differing = sorted(name for name in {*contents["sha256"], *found} if contents["sha256"].get(name) != found.get(name))
         except (OSError, ValueError, KeyError, TypeError):
             return f"{CONTENTS} cannot be read"
         return f"{differing[0]} is damaged" if differing else None
+
+    def _refused(self, path: Path) -> str | None:
+        made, now = json.loads((path / CONTENTS).read_text())["processes"], self.accelerator.num_processes
+        if made == now:
+            return None
+        return f"checkpoint {path} was made by {made} processes, not {now}: set processes to {made}, or delete {self.folder} to begin anew"
 
     def _agreed(self, value: Any) -> Any:
         """Returns the first process's value in all of them."""

@@ -155,9 +155,8 @@ def _trunk_split(trunks: Path, split: str) -> tuple[Tensor, Tensor, Tensor]:
 def train_encoder(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Stage: an open_clip folder whose projections are trained contrastively on train; the epoch is chosen by R@1 on val."""
     settings = EncoderSettings(**config)
-    torch.manual_seed(settings.seed)
     shape = settings.model_dump(include={"embed_dim", "image_size", "context_length"})
-    save_default(out, **shape)
+    save_default(out, **shape, seed=settings.seed)
     model, where = CLIP(out).model, device()
     image_head, text_head = model.visual.head, model.text.proj
     scale = nn.Parameter(model.logit_scale.detach().clone())

@@ -13,7 +13,7 @@ import numpy as np
 
 from avg.settings import Settings
 from methods.data import Gallery
-from methods.retriever import Ranking, Retriever, SearchKnobs
+from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,11 +103,26 @@ class GenerativeRetriever(Retriever):
             self.generator = searching
 
     def exact(self, encoded: CaptionBatch, k: int) -> Exact:
-        """Returns as many of the best codes as hold k images at least; an image may have several."""
+        """Returns as many of the best codes as list k groups of images, if there are so many: as a rule k.
+
+        Where images have several codes, those of k groups may be any number: it is doubled until they are among them.
+        """
         from methods.best_first import best_first
 
         most = int(np.bincount(self._rows_X).max())
-        return best_first(self._reader(encoded), self._trie, k * most)
+        asked = k * most
+        while True:
+            found = best_first(self._reader(encoded), self._trie, asked)
+            if most == 1 or not self._lists_fewer(found, k):
+                return found
+            asked *= 2
+
+    def _lists_fewer(self, found: Exact, k: int) -> bool:
+        """Says whether the codes found for some query list fewer than k groups, and there are more codes."""
+        rows_Qk = found.rows_Qk.cpu().numpy()
+        groups_Q = self.rank_codes(rows_Qk, found.scores_Qk.cpu().numpy(), k).group_QW.max(1) + 1
+        more = rows_Qk.shape[1] < len(self._trie.identifiers_NL)
+        return bool(((groups_Q < k) & (rows_Qk[:, -1] != PAD)).any()) and more
 
     def _reader(self, encoded: CaptionBatch, room: int = 0) -> Reader:
         import torch

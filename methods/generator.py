@@ -11,12 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from avg.settings import GeneratorSettings
+from avg.settings import SHAPE, GeneratorSettings
 from methods.encoder import encoder_inputs
 from methods.needs import Need, identity, is_met, resolve
 from methods.stage import Stage
-
-SHAPE = {"width", "layers", "heads", "feed_forward"}
 
 
 def generator_needs(settings: GeneratorSettings) -> list[Need]:
@@ -83,7 +81,7 @@ def generator_stage(
 
 def _language_model(settings: GeneratorSettings, data: Stage, seed: int) -> Stage:
     config = {
-        **settings.model_dump(include=SHAPE),
+        **settings.model_dump(include=set(SHAPE)),
         "kind": settings.language_model,
         "epochs": settings.language_model_epochs,
         "seed": seed,

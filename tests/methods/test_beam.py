@@ -138,3 +138,20 @@ def test_the_rest_of_identifiers_is_read_at_once():
     table = Table(2, 0)
     beam_search(table, DeviceTrie(trie), 3)
     assert table.calls == 3
+
+
+class Diverged(Table):
+    """Knows what the first query asks for, and says what is no number of the second."""
+
+    def logits(self, query, prefix):
+        return super().logits(query, prefix) if query == 0 else np.full(END + 1, np.nan)
+
+
+def test_what_scores_no_number_is_not_found():
+    rows = np.array([[1, 2, 3, 0], [1, 3, 0, 2], [0, 2, 3, 1]])
+    trie = Trie.build(rows)
+    found, scores = beam_search(Diverged(2, 0), DeviceTrie(trie), 3)
+    exact = best_first(Diverged(2, 0), DeviceTrie(trie), 3)
+    for ids, score in ((found, scores), (exact.rows_Qk, exact.scores_Qk)):
+        assert sorted(ids[0].tolist()) == [0, 1, 2] and score[0].isfinite().all()
+        assert ids[1].tolist() == [PAD] * 3 and (score[1] == float("-inf")).all()

@@ -144,6 +144,12 @@ def test_what_cannot_be_planned_is_said_in_one_line(settings, message):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(("setting", "value"), [("layers", 7), ("image_size", 100)])
+def test_a_shape_that_cannot_be_trained_is_refused_before_anything_runs(setting, value):
+    with pytest.raises(ValueError, match=f"impossible setting of blip: training.{setting} = {value}"):
+        create("blip", {"training": {setting: value}})
+
+
 def test_what_is_not_on_this_machine_is_needed(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("VOKENBENCH_LAVIS", str(tmp_path))
     assert create("blip").needs() == []

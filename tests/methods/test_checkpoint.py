@@ -117,16 +117,29 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(dies_after,
 
 def test_a_refused_checkpoint_does_not_push_out_new_ones(dies_after, tmp_path, caplog):
     """Checkpoints are pruned by number: two that cannot be used, left there, would be all that is kept."""
-    for number, contents in (("000000900", "{}"), ("000000901", '{"processes": 7, "sha256": {}}')):
+    for number, contents in (("000000900", "{}"), ("000000901", '{"processes": 1, "sha256": {"optimizer.bin": "0"}}')):
         (tmp_path / number).mkdir()
         (tmp_path / number / "checkpoint.json").write_text(contents)
     dies_after(5)
     with pytest.raises(Killed):
         _trainer(SETTINGS.model_copy(update=SHORT), tmp_path).train()
-    assert f"checkpoint {tmp_path / '000000901'}: was made by 7 processes, not 1;" in caplog.text
+    assert f"checkpoint {tmp_path / '000000901'}: optimizer.bin is damaged;" in caplog.text
     assert f"checkpoint {tmp_path / '000000900'}: checkpoint.json cannot be read;" in caplog.text
     kept = [int(path.name) for path in tmp_path.iterdir()]
     assert len(kept) == 2 and max(kept) < 900
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused_and_kept(tmp_path):
+    settings = SETTINGS.model_copy(update={**SHORT, "epochs": 1})
+    _trainer(settings, tmp_path).train()
+    _, newest = sorted(tmp_path.iterdir())
+    contents = json.loads((newest / "checkpoint.json").read_text())
+    (newest / "checkpoint.json").write_text(json.dumps({**contents, "processes": 7}))
+    (tmp_path / "000000999").mkdir()  # damaged: it says nothing
+    with pytest.raises(ValueError, match="was made by 7 processes, not 1: set processes to 7, or delete") as raised:
+        _trainer(settings, tmp_path).train()
+    assert str(tmp_path) in str(raised.value)
+    assert len(list(tmp_path.iterdir())) == 2 and newest.is_dir()
 
 
 def test_what_was_cut_short_while_it_was_written_is_no_checkpoint(tmp_path):
@@ -160,6 +173,42 @@ def test_checkpoints_wait_for_their_minutes_and_cost_little(tmp_path, monkeypatc
     assert not checkpoints.due(3), "the last one took 20 seconds: the next waits ten minutes"
     now[0] += 300.0
     assert checkpoints.due(4)
+
+
+def _shared(trainer, monkeypatch):
+    """Returns the trainer's checkpoints as one of two processes, which is the first, and what they agreed on."""
+    agreed = []
+    monkeypatch.setattr(type(trainer.accelerator), "num_processes", property(lambda self: 2))
+    monkeypatch.setattr("methods.checkpoint.broadcast_object_list", lambda values: agreed.append(values) or values)
+    return trainer.checkpoints, agreed
+
+
+def test_updates_are_counted_through_epochs_and_stages(tmp_path, monkeypatch):
+    """With three updates an epoch, a number that begins anew would never reach what several processes agree by."""
+    asked = []
+    monkeypatch.setattr(Checkpoints, "due", lambda self, updates: asked.append(updates))
+    _trainer(SETTINGS.model_copy(update={**SHORT, "discriminative": "second-stage"}), tmp_path).train()
+    assert asked == list(range(1, 2 * 3 + 5 + 1))
+
+
+def test_several_processes_agree_now_and_then_or_after_every_slow_update(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("methods.checkpoint.time.monotonic", lambda: now[0])
+    checkpoints, agreed = _shared(_trainer(SETTINGS, tmp_path), monkeypatch)
+
+    def agreements(seconds, updates):
+        before = len(agreed)
+        for number in updates:
+            now[0] += seconds
+            checkpoints.due(number)
+        return len(agreed) - before
+
+    agreements(0.1, range(1, 3))
+    assert agreements(0.1, range(3, 3 + 10 * 16)) == 10
+    agreements(5.0, range(163, 163 + 16))
+    assert agreements(5.0, range(179, 189)) == 10
+    monkeypatch.setattr("methods.checkpoint.asked", lambda: "stop")
+    assert checkpoints.due(189)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from baselines.clip import CLIP, contrastive_loss
 from benchmarks.datasets import data_stage
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings, encoder_stages
-from methods.features import PackedStates, image_features, load_split
+from methods.features import PackedStates, image_features, load_split, train_encoder
 from methods.stage import run_in
 
 CLOSE = {"rtol": 0.05, "atol": 0.05}
@@ -67,6 +67,20 @@ def test_an_image_that_is_not_in_the_cached_split_is_refused(folders):
     other = Gallery(np.r_[gallery.image_ids_N[:2], 2**31 + 7], gallery.pictures[:3], source=gallery.source)
     with pytest.raises(ValueError, match=r"test\.npz has no image 2147483655, and 0 more"):
         image_features(folders["features"], folders["encoder"], other)
+
+
+def test_the_encoders_seed_is_that_of_its_projections_alone(folders, tmp_path):
+    shape = EncoderSettings.tiny()
+    found = []
+    for seed in (0, 1):
+        out = tmp_path / str(seed)
+        train_encoder({**shape, "seed": seed}, folders, out)
+        found.append(CLIP(out).model.state_dict())
+    differing = {name for name, value in found[0].items() if not torch.equal(value, found[1][name])}
+    assert {name.split(".")[0] for name in differing} >= {"visual", "text"}
+    assert all(name.startswith(("visual.head.", "text.proj.", "logit_scale")) for name in differing)
+    same = CLIP(folders["encoder"]).model.state_dict()
+    assert all(torch.equal(value, same[name]) for name, value in found[0].items()), "0 is the default"
 
 
 def test_encoder_folder_is_an_ordinary_open_clip_checkpoint(folders):

@@ -4,12 +4,24 @@ from typing import get_args
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.metrics import Rule, hits, outcomes
 from methods.avg import AVG
-from methods.retriever import PAD, Ranking
+from methods.beam import beam_search
+from methods.best_first import Exact
+from methods.retriever import PAD, Ranking, SearchKnobs
+from tests.methods.test_beam import Diverged
+
+
+class _NoNumber(Diverged):
+    def __init__(self):
+        super().__init__(1, 0)
+
+    def logits(self, query, prefix):
+        return super().logits(1, prefix)
 
 
 @pytest.fixture
@@ -72,6 +84,39 @@ def test_every_rule_judges_a_list_as_it_judges_the_list_of_all(code_of, order, k
 def test_dead_beams_are_not_ranked(retriever):
     ranking = retriever.rank_codes(np.array([[2, PAD]]), np.array([[-1.0, -np.inf]]), k=2)
     assert ranking.ids_QW.tolist() == [[20, PAD]]
+
+
+def test_exact_search_lists_k_groups_though_images_have_several_codes():
+    """The first code is of five images, each of which has worse codes of its own: they make no groups, image 6 makes the second."""
+    shared, own = [[0, 0]] * 5, [[1, token] for token in range(10)]
+    retriever = AVG()
+    retriever.use_index(
+        {
+            "ids_N": np.arange(7),
+            "codes_XL": np.array([*shared, *own, [2, 0], [2, 1]]),
+            "rows_X": np.r_[np.arange(5), np.arange(10) // 2, 5, 6],
+        }
+    )
+    asked = []
+
+    def best(reader, trie, k):
+        asked.append(k)
+        rows = np.where(np.arange(k) < 13, np.arange(k), PAD)[None]
+        return Exact(torch.from_numpy(rows), torch.from_numpy(np.where(rows < 0, -np.inf, -rows)), torch.ones(1))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("methods.best_first.best_first", best)
+        patch.setattr(retriever, "_reader", lambda encoded: None)
+        ranking = retriever.search(None, 2, SearchKnobs(exact=True))
+        assert ranking.ids_QW.tolist() == [[0, 1, 2, 3, 4, 5]] and asked == [6, 12]
+        found = retriever.search(None, 5, SearchKnobs(exact=True))
+    assert found.group_QW.max() == 2 and asked[2:] == [15], "there are no more"
+
+
+def test_a_generator_that_diverged_lists_nothing(retriever):
+    codes, scores = beam_search(_NoNumber(), retriever._trie, 4)
+    ranking = retriever.rank_codes(codes.numpy(), scores.numpy(), k=3)
+    assert (ranking.ids_QW == PAD).all()
 
 
 def test_the_codes_of_images_are_all_that_each_has_without_padding(retriever):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,13 +15,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from avg.settings import SHAPE, GeneratorSettings
 from methods.pictures import PictureError
-from methods.processes import launch, take_gpu
+from methods.processes import launch, raised, take_gpu
 from methods.reads import recording
 from tests.methods.made_up import SETTINGS, stage_inputs, t5, training
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT = SETTINGS.model_copy(update={"epochs": 1, "batch": 20, "discriminative_steps": 2, "discriminative_batch": 9, "learning_rate": 1e-3})
+
+UNSHAPED = {name: GeneratorSettings.model_fields[name].default for name in SHAPE}
+"""A backbone has a shape of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(what, inputs, tmp_path
     given = {"discriminative": "second-stage"}
     if what == "seq2seq":
         (tmp_path / "t5").mkdir()
-        given["backbone"] = str(t5(tmp_path / "t5", dropout_rate=0.0))
+        given |= {"backbone": str(t5(tmp_path / "t5", dropout_rate=0.0)), **UNSHAPED}
     found = {}
     for processes, micro_batch in ((1, 0), (2, 6)):
         (out := tmp_path / str(processes)).mkdir()
@@ -70,7 +75,7 @@ def test_two_processes_have_the_losses_and_weights_of_one(what, inputs, tmp_path
 
 @pytest.mark.slow
 def test_what_a_process_refuses_is_refused_in_its_words(tmp_path):
-    settings = SHORT.model_copy(update={"processes": 2, "backbone": str(tmp_path)})
+    settings = SHORT.model_copy(update={"processes": 2, "backbone": str(tmp_path), **UNSHAPED})
     config = {"generator": settings.model_dump(mode="json"), "pictures_of": []}
     inputs = stage_inputs(tmp_path / "inputs")
     with pytest.raises(ValueError, match=r"no transformers folder: config\.json is missing"):
@@ -94,6 +99,26 @@ def test_an_error_says_one_line_and_brings_the_traceback(function, kind, message
         launch(f"tests.methods.test_processes:{function}", {}, {}, tmp_path, 2)
     assert str(raised.value) == message
     assert f"in {function}\n" in raised.value.__notes__[0]
+
+
+def _errors(folder, *told):
+    """Writes errors as processes do, the oldest first: rank, name, whether it refuses something."""
+    files = []
+    for second, (rank, name, refused) in enumerate(told):
+        files.append(folder / f"error-{rank}.json")
+        files[-1].write_text(json.dumps({"name": name, "text": f"of {rank}", "refused": refused, "trace": f"trace {rank}"}))
+        os.utime(files[-1], (second, second))
+    return sorted(files)
+
+
+def test_the_cause_is_told_before_what_fails_since_it_waited(tmp_path):
+    """The first process's collective fails once the second one is gone."""
+    error = raised(_errors(tmp_path, (1, "OutOfMemoryError", False), (0, "RuntimeError", False)))
+    assert isinstance(error, RuntimeError) and str(error) == "OutOfMemoryError: of 1"
+    assert error.__notes__ == ["trace 1", "process 0 failed too, with RuntimeError: of 0"]
+    error = raised(_errors(tmp_path, (0, "RuntimeError", False), (2, "KeyError", False), (1, "PictureError", True)))
+    assert isinstance(error, ValueError) and str(error) == "of 1", "what is refused is the cause, whatever the clocks say"
+    assert [note.split()[1] for note in error.__notes__[1:]] == ["0", "2"]
 
 
 def endless(config, inputs, out):

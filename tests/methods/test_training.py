@@ -150,6 +150,13 @@ def test_recall_shares_a_tied_identifier():
     assert validation_recall(model, split) == pytest.approx(100 / IMAGES, abs=0.01)
 
 
+def test_a_model_that_diverged_finds_nothing():
+    model, split = create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH), splits()["val"]
+    with torch.no_grad():
+        model.bias_V.fill_(float("nan"))
+    assert validation_recall(model, split) == 0.0
+
+
 def test_an_identifier_that_an_image_has_twice_is_shared_with_nobody():
     stored = features()
     ids = np.r_[stored.image_ids_N, stored.image_ids_N[0]]
@@ -248,3 +255,27 @@ def test_how_it_is_computed_is_no_part_of_the_key_and_reaches_the_stage(tmp_path
         assert Stage("told", "work:told", {}, how={"processes": 3})({}, tmp_path) == {"processes": 3}
     finally:
         sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("method", "part"),
+    [("avg", "generator"), ("irgen", "tokenizer"), ("clip-blip", "blip"), ("clip-blip", "blip.training"), ("blip", "training")],
+)
+def test_a_seed_that_would_be_overwritten_is_refused(method, part):
+    def given(seed):
+        settings = {"seed": seed}
+        for name in reversed(part.split(".")):
+            settings = {name: settings}
+        return settings
+
+    with pytest.raises(ValueError, match=f"^{part}.seed of {method} is not used: set the method's own seed, or --seeds$"):
+        create_method(method, given(7))
+    assert create_method(method, {**given(0), "seed": 7}).config.seed == 7
+    assert create_method("clip", {"encoder": {"seed": 7}}).config.encoder.seed == 7
+
+
+def test_grace_has_no_codebook_to_copy():
+    data = Stage("data", "nowhere:build", {})
+    assert create_method("grace-numeric", {"generator": {"epochs": 2}}).stages(data, Exposure())
+    with pytest.raises(ValueError, match=r"generator\.copy_codebook: GRACE's identifiers have no codebook"):
+        create_method("grace-numeric", {"generator": {"copy_codebook": True}}).stages(data, Exposure())
