@@ -29,7 +29,7 @@ STARRED = ("Data", "Metric", "AVG", "Best other", "Values tested", "n", "t", "p"
 WRONG = ("Where", "What", "Shown by")
 WIDE = {
     # columns of LaTeX that break their lines
-    JUDGED: r"p{3.6cm}p{2.4cm}lp{4.4cm}rrl",
+    JUDGED: r"p{3.2cm}p{2.2cm}lp{3.8cm}rrl",
     MISSING: r"p{4.6cm}p{3.2cm}lp{4.4cm}p{4.2cm}",
     READINGS: r"p{6cm}p{10cm}",
     WRONG: r"p{4cm}p{10cm}l",

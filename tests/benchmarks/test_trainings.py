@@ -30,7 +30,7 @@ def test_settings_that_differ_may_be_trained_to_other_losses():
 def test_the_first_stage_of_two_trainings_is_named_with_its_rows():
     first, again = {"encoder": 1.0, "tokenizer": 1.0, "generator": 1.0}, {"encoder": 1.0, "tokenizer": 2.0, "generator": 2.0}
     (note,) = notes(trained("avg", first), trained("avg-beam10", again), trained("avg-beam20", first))
-    assert "a stage tokenizer of equal settings was trained more than once, for 10 | 20, 40:" in note
+    assert "a stage tokenizer of equal settings was trained more than once, for beam size 10 | beam size 20, beam size 40:" in note
     assert "python -m benchmarks.run table7" in note
 
 
