@@ -104,7 +104,7 @@ def of_identifiers(found: Identifiers, split: str, ties: Rule) -> dict[str, Any]
         code_N = np.searchsorted(np.unique(buckets.code_N), buckets.code_N)
         result["decoded vectors"] = recalls(dual_tower(texts_QD, decoded_CD, code_N, coding.image_ids_N, rows_Q), ties)
         result["cosines"] = found.cosines(split)
-    return _rounded(result)
+    return rounded(result)
 
 
 def levels(coding: Coding, train: Coding, alphabets: Sequence[np.ndarray]) -> list[dict[str, Any]]:
@@ -175,16 +175,17 @@ def _reached(plan: CellPlan, store: Store, ties: Rule) -> dict[str, float | None
         return None
     targets_Q = Dataset(store.folder(plan.data)).split(plan.split).caption_image_ids_Q
     found = outcomes(Ranking.load(store.folder(plan.ranking) / "ranking.npz"), targets_Q, plan.depth)
-    return _rounded(recalls(found, ties))
+    return rounded(recalls(found, ties))
 
 
 def recalls(found: Outcomes, ties: Rule) -> dict[str, float | None]:
     return {column.key: recall(found, column.k, ties) for column in RECALL}
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Returns a JSON-able value with six decimals in every number that has more."""
     if isinstance(value, Mapping):
-        return {key: _rounded(each) for key, each in value.items()}
+        return {key: rounded(each) for key, each in value.items()}
     if isinstance(value, list):
-        return [_rounded(each) for each in value]
+        return [rounded(each) for each in value]
     return round(value, 6) if isinstance(value, float) else value

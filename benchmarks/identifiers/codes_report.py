@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.identifiers.codes import NEIGHBOURS, RANDOM, SHARED
-from benchmarks.metrics import Outcomes, recall
+from benchmarks.identifiers.codes import NEIGHBOURS, RANDOM, SHARED, recalls, rounded
+from benchmarks.metrics import Outcomes
 from benchmarks.record import read_measured, read_summary
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
+from benchmarks.results_folder import summaries_in
 from benchmarks.seal import write_atomically
 from benchmarks.spec import RECALL
 
@@ -215,14 +216,14 @@ def write(stored: Mapping[str, Any], folder: Path) -> str:
 
 
 def _reached(row: Mapping[str, Any], stored: Mapping[str, Any], folder: Path) -> dict[str, float | None] | None:
-    path = folder / "runs" / f"{row['row']}-seed{stored['seed']}.json"
-    if stored["split"] != "test" or not path.is_file():
+    wanted = (row["row"], stored["seed"])
+    path = next((path for *found, path in summaries_in(folder) if tuple(found) == wanted), None)
+    if stored["split"] != "test" or path is None:
         return None
     summary = read_summary(path)
-    if not set(row["stages"].values()) <= set(summary["stages"].values()):
+    if not set(row["stages"].values()) <= set(summary.get("stages", {}).values()):
         return None
-    found = Outcomes.unpack(summary["outcomes"])
-    return {column.key: value if (value := recall(found, column.k, stored["ties"])) is None else round(value, 6) for column in RECALL}
+    return rounded(recalls(Outcomes.unpack(summary["outcomes"]), stored["ties"]))
 
 
 def refuse_loss(folder: Path, name: str, rows: Sequence[str]) -> None:

@@ -90,7 +90,9 @@ def caption(stored: Stored) -> str:
         )
         gallery = "Galleries are drawn at random"
     else:
-        models = f"Models have the settings of Table 1's first seed on {settings['dataset']}"
+        # a record from before models were noted may be of settings that Table 1 no longer has
+        now = "have the settings of" if "models" in stored else "are those that an older version trained for"
+        models = f"Models {now} Table 1's first seed on {settings['dataset']}"
         gallery = "Galleries are its test pictures and, beyond them, random codes and vectors"
     parts = [
         f"{models}; on {where}. Queries are captions of the test split. Text encoding and search are timed together and apart, in rounds "

@@ -207,4 +207,4 @@ def test_what_is_committed_is_what_its_numbers_say():
 
 
 def test_numbers_are_rounded_wherever_they_stand():
-    assert codes._rounded({"a": [0.12345678, 3, None], "b": {"c": 1 / 3}}) == {"a": [0.123457, 3, None], "b": {"c": 0.333333}}
+    assert codes.rounded({"a": [0.12345678, 3, None], "b": {"c": 1 / 3}}) == {"a": [0.123457, 3, None], "b": {"c": 0.333333}}

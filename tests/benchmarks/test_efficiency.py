@@ -174,6 +174,8 @@ def stored() -> dict:
 
 def test_the_report_says_what_was_measured(tmp_path):
     text = efficiency_report.markdown(stored())
+    assert "Models are those that an older version trained" in text, "the record does not say which"
+    assert "Models have the settings of Table 1's" in efficiency_report.markdown(stored() | {"models": {"avg": "key"}})
     assert "on 2 threads of Some CPU" in text and "Measured by `python -m this`" in text and "BLIP" not in text
     lines = [[part.strip() for part in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| ")]
     assert ["AVG, beam 40", "1,000", "3.33"] in lines
