@@ -14,7 +14,7 @@ from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.spec import Table
 from benchmarks.stages import StageFailed, Store
-from methods.nearest import nearest
+from methods.spelling import suggestion
 
 DEFAULT_PROTOCOL = "clean"
 
@@ -47,7 +47,7 @@ def chosen(table: Table, rows: Sequence[str]) -> Table:
     keys = [row.key for row in table.rows]
     for key in rows:
         if key not in keys:
-            raise ValueError(f"unknown row {key!r} of {table.name}: {nearest(key, keys)}")
+            raise ValueError(f"unknown row {key!r} of {table.name}: {suggestion(key, keys)}")
     if not rows:
         return table
     claims = tuple(claim for claim in table.claims if {claim.better, *claim.worse} <= set(rows))

@@ -21,10 +21,10 @@ from benchmarks.spec import Column, Row
 from methods.archive import mapped
 from methods.data import Dataset, Exposure
 from methods.heartbeat import beat
-from methods.nearest import nearest
 from methods.needs import Need
 from methods.registry import create
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
+from methods.spelling import suggestion
 from methods.stage import Stage
 
 SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a row of tables, but no retriever
@@ -66,7 +66,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
     """
     rules = protocol(protocol_name)
     if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: {nearest(split, list(SPLITS))}")
+        raise ValueError(f"unknown split {split!r}: {suggestion(split, list(SPLITS))}")
     data, exposure = data_stage(dataset), exposure_for(row, rules)
     knobs, depth = _checked(row.knobs), k
     needs: tuple[Need, ...] = ()

@@ -81,7 +81,7 @@ def everything(
 
         where = kept.resolve() if kept else None
         requests = [
-            Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans[name]), results=where)
+            Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans[name]), results=where, tiny=tiny)
             for name, table in chosen.items()
         ]
         offer(requests, stages, executor, profile, jobs or 0, dry_run, click.echo)

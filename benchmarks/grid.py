@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from benchmarks import facts, leakage, trainings
+from benchmarks import facts, leakage, one_training
 from benchmarks.datasets import is_papers, paper_dataset
 from benchmarks.estimates import SeedHits, estimated, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
@@ -222,7 +222,7 @@ def _notes(
         notes += _unanswered(known, rows)
         notes += _memorised(known, rows)
         notes += leakage.notes(known, labels)
-        notes += trainings.notes([(labels[summary["row"]], summary) for summary in known], table.name)
+        notes += one_training.notes([(labels[summary["row"]], summary) for summary in known], table.name)
     paper = paper_dataset(dataset)
     if paper in table.reported:
         notes.append(_paper_note(table, dataset, known))

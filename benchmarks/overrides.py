@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from benchmarks.cells import SCENE_FACTS
 from benchmarks.protocol import CLEAN, Protocol, fixed
 from benchmarks.spec import Row, Table
-from methods.nearest import nearest
 from methods.registry import create, method_class
 from methods.retriever import SearchKnobs
+from methods.spelling import suggestion
 
 TINY_SHORTLIST = 10
 """Pairs that a tiny cross-encoder reads for a query: each costs a pass."""
@@ -38,7 +38,7 @@ def parsed(assignments: Iterable[str], table: Table) -> dict[str, dict[str, Any]
         if not (equals and dot and setting):
             raise ValueError(f"cannot read --set {assignment!r}: write METHOD.SETTING=VALUE, e.g. avg.codebook_size=256")
         if method not in valid:
-            raise ValueError(f"--set {assignment!r}: no row of the table has the method {method!r}: {nearest(method, valid)}")
+            raise ValueError(f"--set {assignment!r}: no row of the table has the method {method!r}: {suggestion(method, valid)}")
         if setting.rpartition(".")[2] == "seed":
             raise ValueError(f"--set {assignment!r}: seeds are set for all rows together, with --seeds")
         try:
@@ -128,7 +128,7 @@ def _located(address: str, config: type[BaseModel], method: str) -> Sequence[str
     valid = [".".join(path) for path in paths]
     if matches:
         raise ValueError(f"setting {address!r} of {method} is not one but several: {', '.join('.'.join(path) for path in matches)}")
-    raise ValueError(f"unknown setting {address!r} of {method}: {nearest(address, valid)}")
+    raise ValueError(f"unknown setting {address!r} of {method}: {suggestion(address, valid)}")
 
 
 def _paths(config: type[BaseModel]) -> Iterator[tuple[str, ...]]:

@@ -142,9 +142,9 @@ def protocol(name: str) -> Protocol:
         ValueError: if there is no such protocol; lists those there are.
     """
     if name not in PROTOCOLS:
-        from methods.nearest import nearest
+        from methods.spelling import suggestion
 
-        raise ValueError(f"unknown protocol {name!r}: {nearest(name, list(PROTOCOLS))}")
+        raise ValueError(f"unknown protocol {name!r}: {suggestion(name, list(PROTOCOLS))}")
     return PROTOCOLS[name]
 
 

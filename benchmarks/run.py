@@ -39,9 +39,9 @@ INTERRUPTED = 130
 class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            from methods.nearest import nearest
+            from methods.spelling import suggestion
 
-            raise click.UsageError(f"unknown command or table {args[0]!r}: {nearest(args[0], list(self.commands))}")
+            raise click.UsageError(f"unknown command or table {args[0]!r}: {suggestion(args[0], list(self.commands))}")
         return super().resolve_command(ctx, args)
 
 
@@ -99,7 +99,10 @@ def run_table(
         from benchmarks.batch.batch import Request
         from benchmarks.batch.submission import offer
 
-        request = Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans), results=kept and kept.resolve())
+        request = Request(
+            table=table, datasets=datasets, protocol=protocol, plans=tuple(plans), results=kept and kept.resolve(),
+            tiny=tiny, varied=bool(assignments),
+        )  # fmt: skip
         offer([request], stages, executor, profile, jobs or 0, dry_run, click.echo)
         return 0
     if dry_run:
@@ -291,10 +294,10 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo("interrupted; finished stages are kept, run the same command to go on", err=True)
         return INTERRUPTED
     except click.NoSuchOption as error:
-        from methods.nearest import nearest
+        from methods.spelling import suggestion
 
         options = [option for parameter in error.ctx.command.get_params(error.ctx) for option in parameter.opts] if error.ctx else []
-        return _mistake(f"unknown option {error.option_name!r}: {nearest(error.option_name, options)}")
+        return _mistake(f"unknown option {error.option_name!r}: {suggestion(error.option_name, options)}")
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2

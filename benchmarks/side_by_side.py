@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign, results_folder, trainings
+from benchmarks import campaign, one_training, results_folder
 from benchmarks.estimates import Estimate, SeedHits, estimated, in_percent, seed_of
 from benchmarks.grid import printed
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
@@ -106,7 +106,7 @@ def side_by_side(table: Table, dataset: str, summaries: Sequence[Mapping[str, An
     }
     labels = {row.key: row.label for row in table.rows}
     notes = [protocol_line(of, labels) for name in MEASURED if (of := [s for s in summaries if s["protocol"] == name])]
-    notes += trainings.notes([(f"{labels[summary['row']]} ({summary['protocol']})", summary) for summary in summaries], NAME)
+    notes += one_training.notes([(f"{labels[summary['row']]} ({summary['protocol']})", summary) for summary in summaries], NAME)
     return Side(dataset=dataset, rows=rows, values=estimated(hits_of, clusters_Q), changes=changes, by_rule=by_rule, notes=notes)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from baselines.nameless import nameless
 from methods.data import Gallery
-from methods.dense import best_first
+from methods.dense import best_groups
 from methods.rerank import RerankRetriever
 from methods.retriever import Ranking, SearchKnobs
 
@@ -93,7 +93,7 @@ class CrossEncoderRetriever(RerankRetriever):
     def search(self, encoded: tuple[Sequence[str], np.ndarray], k: int, knobs: SearchKnobs) -> Ranking:
         if self.mode != "itc":
             return super().search(encoded, k, knobs)
-        return Ranking.from_rows([best_first(self.ids_N, sims_N, k) for sims_N in self._sims(encoded)], k)
+        return Ranking.from_rows([best_groups(self.ids_N, sims_N, k) for sims_N in self._sims(encoded)], k)
 
     @property
     def ids_N(self) -> np.ndarray:

@@ -40,7 +40,7 @@ class DenseRetriever(Retriever):
 
     def search(self, encoded: np.ndarray, k: int, knobs: SearchKnobs) -> Ranking:
         scores_QC = encoded.astype(np.float32) @ self._different_CD.T
-        return Ranking.from_rows([best_first(self.ids_N, scores_C[self._which_N], k) for scores_C in scores_QC], k)
+        return Ranking.from_rows([best_groups(self.ids_N, scores_C[self._which_N], k) for scores_C in scores_QC], k)
 
     def scores(self, encoded: np.ndarray, query: int, rows_K: np.ndarray) -> np.ndarray:
         """Returns the scores of rows of the gallery for one of the encoded queries, (K,).
@@ -50,7 +50,7 @@ class DenseRetriever(Retriever):
         return (self.vectors_ND[rows_K] * encoded[query].astype(np.float32)).sum(1)
 
 
-def best_first(ids_N: np.ndarray, scores_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def best_groups(ids_N: np.ndarray, scores_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns ids, scores and tie groups of the k best groups of images, as `Ranking.from_rows` takes them."""
     k = min(k, len(ids_N))
     last = np.partition(scores_N, -k)[-k]

@@ -17,14 +17,14 @@ def open_clip_source(name: str, tag: str) -> tuple[str, tuple[str, ...], str]:
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
     from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
 
-    from methods.nearest import nearest
+    from methods.spelling import suggestion
 
     if name not in open_clip.list_models():
         raise ValueError(f"open_clip has no architecture {name!r}: {nearest_few(name, open_clip.list_models())}")
     config = get_pretrained_cfg(name, tag)
     if not config:
         tags = list_pretrained_tags_by_model(name)
-        raise ValueError(f"{tag!r} is neither a file nor a checkpoint of {name} that open_clip knows: {nearest(tag, tags)}")
+        raise ValueError(f"{tag!r} is neither a file nor a checkpoint of {name} that open_clip knows: {suggestion(tag, tags)}")
     repository, _, file = config.get("hf_hub", "").rpartition("/")
     names = (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME) if not file else (f"{file.rpartition('.')[0]}.safetensors", file)
     return repository, tuple(dict.fromkeys(names)), "" if repository else config.get("url", "")

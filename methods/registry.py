@@ -8,8 +8,8 @@ from typing import Any
 
 from avg.settings import Settings
 from methods.encoder import EncoderSettings
-from methods.nearest import nearest
 from methods.retriever import Retriever
+from methods.spelling import suggestion
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     # name: ("module:class", configuration that makes the variant)
@@ -38,7 +38,7 @@ def method_class(name: str) -> tuple[type[Retriever], dict[str, Any]]:
         ValueError: if there is no such method; lists those there are.
     """
     if name not in METHODS:
-        raise ValueError(f"unknown method {name!r}: {nearest(name, list(METHODS))}")
+        raise ValueError(f"unknown method {name!r}: {suggestion(name, list(METHODS))}")
     path, variant = METHODS[name]
     module, _, attribute = path.partition(":")
     return getattr(importlib.import_module(module), attribute), variant
@@ -68,7 +68,7 @@ def create(name: str, settings: Mapping[str, Any] | None = None) -> Retriever:
     valid = list(cls.Config.model_fields)
     for key in given:
         if key not in valid:
-            raise ValueError(f"unknown setting {key!r} of {name}: {nearest(key, valid)}")
+            raise ValueError(f"unknown setting {key!r} of {name}: {suggestion(key, valid)}")
     from pydantic import ValidationError
 
     try:

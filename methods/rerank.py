@@ -13,7 +13,7 @@ import numpy as np
 
 from avg.settings import Settings
 from methods.data import Exposure, Gallery
-from methods.dense import DenseRetriever, best_first
+from methods.dense import DenseRetriever, best_groups
 from methods.needs import Need
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 from methods.stage import Stage
@@ -39,7 +39,7 @@ class RerankRetriever(Retriever):
         from tqdm import tqdm
 
         listed = tqdm(self.reached(encoded, k, knobs), desc="re-ranking", unit="query", leave=False, disable=None)
-        rows = [best_first(self.ids_N[rows_K], self.scores(encoded, query, rows_K), k) for query, rows_K in enumerate(listed)]
+        rows = [best_groups(self.ids_N[rows_K], self.scores(encoded, query, rows_K), k) for query, rows_K in enumerate(listed)]
         return Ranking.from_rows(rows, k)
 
 

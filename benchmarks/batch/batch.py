@@ -37,26 +37,34 @@ FOLDER, RECORD, REQUESTS = "batches", "batch.json", "requests.pkl"
 KINDS = ("cpu", "gpu", "gpus")
 WITHOUT_GPU = frozenset({"data", "model", "codes"})
 """Stages that a GPU would not speed up. An index is none: it is made by a method with its models loaded, and BLIP's reads the pictures."""
+NO_MODEL = frozenset({"data", "index", "ranking"})
+"""Where nothing else is behind a stage, no model is: a random order, and the ideal matcher's."""
 COPIED = "methods.blip:prepare"
 """What fetches a published BLIP, of the name of the stage that trains one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A table that was asked for, with its cells; `results` is None where nothing is to be written."""
+    """A table that was asked for, with its cells; `results` is None where nothing is to be written.
+
+    `tiny` and `varied` say how the cells were planned, as `results_folder.refuse_mixing` asks it.
+    """
 
     table: Table
     datasets: tuple[str, ...]
     protocol: str
     plans: tuple[CellPlan, ...]
     results: Path | None
+    tiny: bool = False
+    varied: bool = False
 
 
 def kind_of(stage: Stage) -> str:
     """Returns a stage's cost class: `cpu`, `gpu`, or `gpus` for a training that several share."""
     if stage.how.get("processes", 1) != 1:
         return "gpus"
-    return "cpu" if stage.name in WITHOUT_GPU or stage.function == COPIED else "gpu"
+    without = stage.name in WITHOUT_GPU or stage.function == COPIED or NO_MODEL.issuperset(each.name for each in stage.ancestors())
+    return "cpu" if without else "gpu"
 
 
 @dataclass(frozen=True)
@@ -197,9 +205,9 @@ def named(store: Store, name: str | None) -> Batch:
     for batch in found:
         if batch.id == name:
             return batch
-    from methods.nearest import nearest
+    from methods.spelling import suggestion
 
-    raise UserError(f"unknown batch {name!r}: {nearest(name, [batch.id for batch in found])}")
+    raise UserError(f"unknown batch {name!r}: {suggestion(name, [batch.id for batch in found])}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import click
 from benchmarks.options import profile_option, store_option
 
 if TYPE_CHECKING:
-    from benchmarks.batch.batch import Batch, Request
+    from benchmarks.batch.batch import Batch
     from benchmarks.stages import Store
 
 _batch = click.option("--batch", "name", metavar="ID", help="Which batch.  [default: the newest of the store]")
@@ -58,7 +58,8 @@ def collect(name: str | None, store: Path) -> int:
     found = batch_status.status(batch, stages)
     requests = batch.requests()
     for request in requests:  # before the first is written: another batch may have been collected since this one was submitted
-        _refuse_mixing(request)
+        if request.results is not None:
+            results_folder.refuse_mixing(request.table, request.plans, request.results, request.tiny, request.varied)
     for request in requests:
         measured = campaign.gathered(request.table, request.plans, stages, found.failures())
         if request.results is None:
@@ -74,33 +75,6 @@ def collect(name: str | None, store: Path) -> int:
     if left:
         click.echo(f"{left} stages of {batch.id} are not done: see `status`")
     return 1 if found.bad else 0
-
-
-def _refuse_mixing(request: Request) -> None:
-    """As `results_folder.refuse_mixing`, with the options by which the request's cells can have been planned.
-
-    Raises:
-        ValueError: if under none of them they may stand in the results folder as it is now.
-    """
-    from benchmarks import campaign, results_folder
-
-    if request.results is None:
-        return None
-    whole, ways = results_folder.whole(request.table), []
-    for tiny in (False, True):
-        cells = campaign.plan_cells(whole, request.datasets, request.protocol, tiny=tiny)
-        usual = {(plan.dataset, plan.row.key): results_folder.variant(whole, plan) for plan in cells}
-        here = {(plan.dataset, plan.row.key): results_folder.variant(request.table, plan) for plan in request.plans}
-        if here.items() <= usual.items():
-            ways.append({"tiny": tiny})
-    refused = None
-    for way in ways or [{"varied": True}]:
-        try:
-            return results_folder.refuse_mixing(request.table, request.plans, request.results, **way)
-        except ValueError as error:
-            refused = error
-    assert refused is not None
-    raise refused
 
 
 @click.command()
@@ -165,9 +139,9 @@ def logs(cell: str, name: str | None, lines: int, store: Path) -> None:
     found = batch_status.status(batch, stages).states
     chosen = [state for state in found if cell in state.cells or state.key.startswith(cell)]
     if not chosen:
-        from methods.nearest import nearest
+        from methods.spelling import suggestion
 
-        raise ValueError(f"no cell {cell!r} in {batch.id}: {nearest(cell, sorted({each for state in found for each in state.cells}))}")
+        raise ValueError(f"no cell {cell!r} in {batch.id}: {suggestion(cell, sorted({each for state in found for each in state.cells}))}")
     for state in chosen:
         click.echo(f"--- {state.name} {state.key}: {state.state} {state.detail}".rstrip())
         files = [batch.jobs / f"{state.key}.log", *(launch.logs(batch.logs, state.job) if state.job else ()), Path(state.where or "/")]

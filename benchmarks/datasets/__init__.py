@@ -62,7 +62,7 @@ def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
         ValueError: no such data set or split (names the nearest and lists those there are), a count below 1, or a data set on disk whose
             root is unknown or does not hold it.
     """
-    from methods.nearest import nearest
+    from methods.spelling import suggestion
 
     if name not in DATASETS:
         from benchmarks.datasets.on_disk import settings
@@ -72,7 +72,7 @@ def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
         return Stage("data", FILES, settings(name))
     for split, count in counts.items():
         if split not in DATASETS[name]:
-            raise ValueError(f"{name} has no split {split!r}: {nearest(split, list(DATASETS[name]))}")
+            raise ValueError(f"{name} has no split {split!r}: {suggestion(split, list(DATASETS[name]))}")
         if count < 1:
             raise ValueError(f"{split} = {count}: a split needs at least one scene")
     config = {"name": name, "seed": data_seed, "size_px": 128, "sprites": 200, **DATASETS[name], **counts}

@@ -78,14 +78,14 @@ def located(name: str, root: Path | None = None) -> Located:
         ValueError: if its root is unknown, gone, or does not hold it.
     """
     from benchmarks.roots import root_of
-    from methods.nearest import nearest
+    from methods.spelling import suggestion
 
     base, root = name.removesuffix(FIVE), root or root_of(name)
     if root is None and base in ON_DISK:
         raise ValueError(f"where {base} lies is not known: name its folder, which holds {ON_DISK[base][1]}, once with --data-root DIR")
     if root is None:
         raise ValueError(
-            f"unknown data set {name!r}: {nearest(base, dataset_names())}; for data of your own name their folder with --data-root"
+            f"unknown data set {name!r}: {suggestion(base, dataset_names())}; for data of your own name their folder with --data-root"
         )
     if not root.is_dir():
         raise ValueError(f"the root of {base} is gone: {root} is no folder; name another with --data-root DIR")

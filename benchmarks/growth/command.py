@@ -35,9 +35,9 @@ def training_size(
     sizes = BY_TRAINING_SIZE_TINY if tiny else BY_TRAINING_SIZE
     for name in datasets:
         if name not in sizes:
-            from methods.nearest import nearest
+            from methods.spelling import suggestion
 
-            raise ValueError(f"{name} is not among the data sets with the same test scenes: {nearest(name, list(sizes))}")
+            raise ValueError(f"{name} is not among the data sets with the same test scenes: {suggestion(name, list(sizes))}")
     chosen = [name for name in sizes if not datasets or name in datasets]
     table, stages = campaign.chosen(tables.table("table1"), rows or ROWS), Store(store)
     plans = campaign.plan_cells(table, chosen, seeds=seeds, tiny=tiny)

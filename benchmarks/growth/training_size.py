@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import results_folder, tables, trainings
+from benchmarks import one_training, results_folder, tables
 from benchmarks.datasets import BY_TRAINING_SIZE, BY_TRAINING_SIZE_TINY, DATASETS
 from benchmarks.drawing import name_ends, save, set_style
 from benchmarks.estimates import Estimate, SeedHits, estimated, seed_of
@@ -85,7 +85,7 @@ def curves(sizes: Sequence[str], summaries: Sequence[Mapping[str, Any]]) -> Curv
     }
     labels, shown = {row.key: row.label for row in rows}, [s for s in summaries if (s["row"], s["dataset"]) in series]
     clusters_Q = same_queries(NAME, ((f"{s['row']} on {s['dataset']}", s) for s in shown))
-    remarks = trainings.notes([(f"{labels[s['row']]} on {s['dataset']}", s) for s in shown], NAME)
+    remarks = one_training.notes([(f"{labels[s['row']]} on {s['dataset']}", s) for s in shown], NAME)
     formats = {name: {s["precision"] for s in shown if s["dataset"] == name and "precision" in s} for name in sizes}
     if len(set().union(*formats.values())) > 1:
         told = [f"{DATASETS[name]['train']:,} scenes: {' and '.join(sorted(found))}" for name, found in formats.items() if found]

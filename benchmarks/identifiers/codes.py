@@ -23,7 +23,7 @@ from benchmarks.statistics import SEED
 from methods import code_statistics as statistics
 from methods.coding import Coding, Identifiers, identifier_stages
 from methods.data import Dataset
-from methods.dense import best_first, unit
+from methods.dense import best_groups, unit
 from methods.recall import distinct
 from methods.retriever import Ranking
 
@@ -165,7 +165,7 @@ def dual_tower(texts_QD: np.ndarray, vectors_CD: np.ndarray, code_N: np.ndarray,
     vectors_CD, which_C = distinct(unit(vectors_CD))
     for start in range(0, len(texts_QD), 1024):
         scores_BN = (texts_QD[start : start + 1024] @ vectors_CD.T)[:, which_C[code_N]]
-        rows += [best_first(ids_N, scores_N, k) for scores_N in scores_BN]
+        rows += [best_groups(ids_N, scores_N, k) for scores_N in scores_BN]
     return outcomes(Ranking.from_rows(rows, k), ids_N[rows_Q])
 
 

@@ -25,8 +25,8 @@ def table_of(keys: Sequence[str]) -> Table:
     from dataclasses import replace
 
     from benchmarks import tables
-    from methods.nearest import nearest
     from methods.registry import METHODS, method_class
+    from methods.spelling import suggestion
 
     table1 = tables.table("table1")
     every = {row.key: row for row in table1.rows}
@@ -37,7 +37,7 @@ def table_of(keys: Sequence[str]) -> Table:
     for key in keys:
         if key not in coded:
             what = f"row {key} has no identifiers" if key in every else f"unknown row {key!r}"
-            raise ValueError(f"{what}: {nearest(key, coded)}")
+            raise ValueError(f"{what}: {suggestion(key, coded)}")
     shown = keys or [row.key for row in table1.rows if row.key in coded]
     return replace(table1, rows=tuple(every[key] for key in shown), claims=())
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import campaign, results_folder, trainings
+from benchmarks import campaign, one_training, results_folder
 from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.estimates import SeedHits, mean_hits, seed_of
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
@@ -100,7 +100,7 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
         seconds={row: median(values) for row, values in seconds.items()},
         threads={row: number for row, (number, *others) in threads.items() if number and not others},
         clusters_Q=same_queries(dataset, ((f"row {summary['row']}", summary) for summary in summaries)),
-        remarks=trainings.notes([(summary["row"], summary) for summary in summaries], "all"),
+        remarks=one_training.notes([(summary["row"], summary) for summary in summaries], "all"),
     )
 
 
@@ -146,14 +146,14 @@ def chosen(results: Path, datasets: Sequence[str], protocols: Sequence[str]) -> 
     Raises:
         ValueError: an unknown data set or protocol, or one of which nothing is committed.
     """
-    from methods.nearest import nearest
+    from methods.spelling import suggestion
 
     folders = sorted(path.parent.name for path in results.glob("*/runs") if any(path.glob("*.json")))
     found = [(name, rules or campaign.DEFAULT_PROTOCOL) for name, _, rules in (folder.partition("@") for folder in folders)]
     known = [*dataset_names(), *(name for name, _ in found)]
     for dataset in datasets:
         if dataset.removesuffix(FIVE) not in known:
-            raise ValueError(f"unknown data set {dataset!r}: {nearest(dataset, known)}")
+            raise ValueError(f"unknown data set {dataset!r}: {suggestion(dataset, known)}")
     for name in protocols:
         rules_of(name)
     for dataset in datasets or ("",):

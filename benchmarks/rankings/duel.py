@@ -19,7 +19,7 @@ from benchmarks.paired import ALPHA, Comparison, compare, printed_difference, pr
 from benchmarks.record import read_summary
 from benchmarks.results_folder import summaries_in
 from benchmarks.spec import RECALL
-from methods.nearest import nearest
+from methods.spelling import suggestion
 
 KEYS = ("row", "seed", "dataset", "split", "protocol", "outcomes")
 """What is read of a summary."""
@@ -62,7 +62,7 @@ def side(text: str) -> Side:
     if not rows:
         raise ValueError(f"{folder} holds no run summaries (runs/*.json): name a folder such as results/openmoji-scenes")
     if colon and row not in rows:
-        raise ValueError(f"{folder} has no row {row!r}: {nearest(row, sorted(rows))}")
+        raise ValueError(f"{folder} has no row {row!r}: {suggestion(row, sorted(rows))}")
     return Side(name=text, folder=folder, row=row if colon else None, rows=rows)
 
 

@@ -8,7 +8,7 @@ from benchmarks import campaign, tables
 from benchmarks.cells import CellPlan
 from benchmarks.spec import Table
 from benchmarks.stages import Store
-from methods.nearest import nearest
+from methods.spelling import suggestion
 
 
 def holding(rows: Sequence[str]) -> list[Table]:
@@ -22,7 +22,7 @@ def holding(rows: Sequence[str]) -> list[Table]:
     left = list(dict.fromkeys(rows))
     for key in left:
         if key not in keys:
-            raise ValueError(f"unknown row {key!r}: {nearest(key, keys)}")
+            raise ValueError(f"unknown row {key!r}: {suggestion(key, keys)}")
     found = []
     for each in every:
         if here := [row.key for row in each.rows if row.key in left]:

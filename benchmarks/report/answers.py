@@ -20,9 +20,9 @@ from benchmarks.stages import Store
 from benchmarks.statistics import SEED
 from methods.archive import mapped
 from methods.data import Dataset, Split
-from methods.nearest import nearest
 from methods.registry import METHODS, method_class
 from methods.retriever import Ranking
+from methods.spelling import suggestion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def finished(
             plans.setdefault(plan.row.key, plan)
     for key in rows:
         if key not in plans:
-            raise ValueError(f"unknown row {key!r} of all tables on {dataset}: {nearest(key, list(plans))}")
+            raise ValueError(f"unknown row {key!r} of all tables on {dataset}: {suggestion(key, list(plans))}")
         if not store.done(plans[key].ranking):
             raise ValueError(f"row {key} is not finished in {store.root}: run its table first, or name others with --rows")
     wanted = [plan for key, plan in plans.items() if not rows or key in rows]

@@ -78,9 +78,9 @@ def cases(parts: Sequence[str], tiny: bool = False) -> list[Case]:
     found = []
     for part in parts:
         if part not in values:
-            from methods.nearest import nearest
+            from methods.spelling import suggestion
 
-            raise ValueError(f"unknown part {part!r}: {nearest(part, list(values))}")
+            raise ValueError(f"unknown part {part!r}: {suggestion(part, list(values))}")
         base = Case(varied=part, images=100, beams=4, batch=4) if tiny else Case(varied=part)
         field = "images" if part in ("vectors", "index") else part
         found += [replace(base, **{field: value}) for value in values[part]]  # type: ignore[arg-type]
@@ -94,9 +94,9 @@ def shape(size: str) -> Mapping[str, int]:
         ValueError: if there is no such size.
     """
     if size not in SIZES:
-        from methods.nearest import nearest
+        from methods.spelling import suggestion
 
-        raise ValueError(f"unknown size {size!r}: {nearest(size, list(SIZES))}")
+        raise ValueError(f"unknown size {size!r}: {suggestion(size, list(SIZES))}")
     return SIZES[size]
 
 

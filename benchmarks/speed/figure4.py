@@ -50,14 +50,14 @@ def figure4(
     from benchmarks import results_folder
     from benchmarks.speed import efficiency_report
     from benchmarks.stages import Store
-    from methods.nearest import nearest
+    from methods.spelling import suggestion
 
     chosen = chosen_datasets(datasets, tiny, data_root, five_captions)
     if len(chosen) != 1:
         raise ValueError("figure4 serves the models of one data set: name it with --dataset")
     for name in series:
         if name not in SERIES:
-            raise ValueError(f"unknown series {name!r}: {nearest(name, list(SERIES))}")
+            raise ValueError(f"unknown series {name!r}: {suggestion(name, list(SERIES))}")
     images = list(sizes or (TINY_SIZES if tiny else SIZES))
     if set(series) == {"clip-hnsw"} and min(images) > hnsw_to:
         raise ValueError(f"clip-hnsw is timed in galleries of up to {hnsw_to:,} images: name smaller --sizes, or a larger --hnsw-to")

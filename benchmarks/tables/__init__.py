@@ -23,8 +23,8 @@ def table(name: str) -> Table:
         ValueError: if there is no such table; lists those there are.
     """
     if name not in TABLES:
-        from methods.nearest import nearest
+        from methods.spelling import suggestion
 
-        raise ValueError(f"unknown table {name!r}: {nearest(name, list(TABLES))}")
+        raise ValueError(f"unknown table {name!r}: {suggestion(name, list(TABLES))}")
     module, _, constant = TABLES[name].partition(":")
     return getattr(importlib.import_module(module), constant)

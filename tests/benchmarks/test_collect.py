@@ -19,8 +19,9 @@ def submitted(cell_work, store, results, monkeypatch):
     def submit(*rows, given=None, tiny=False):
         table = campaign.chosen(TABLE, rows)
         plans = campaign.plan_cells(table, ("ten",), tiny=tiny, given=given)
-        results_folder.refuse_mixing(table, plans, results, tiny, varied=bool(given))
-        request = Request(table=table, datasets=("ten",), protocol="clean", plans=tuple(plans), results=results)
+        how = {"tiny": tiny, "varied": bool(given)}
+        results_folder.refuse_mixing(table, plans, results, **how)
+        request = Request(table=table, datasets=("ten",), protocol="clean", plans=tuple(plans), results=results, **how)
         batch = create([request], store, "local", [])
         campaign.measure(table, plans, store)
         return lambda: main(["collect", "--batch", batch.id, "--store", str(store.root)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from avg.settings import Settings
-from methods.dense import DenseRetriever, best_first
+from methods.dense import DenseRetriever, best_groups
 from methods.retriever import PAD, SearchKnobs
 from tests.methods.test_recall import vectors
 
@@ -49,10 +49,10 @@ def test_where_all_differ_scores_are_those_of_one_product():
 
 
 def test_a_list_goes_on_until_it_has_k_groups():
-    ids, scores, group = best_first(np.arange(10, 17), np.array([5, 4, 4, 4, 3, 3, 1], np.float32), 3)
+    ids, scores, group = best_groups(np.arange(10, 17), np.array([5, 4, 4, 4, 3, 3, 1], np.float32), 3)
     assert (ids.tolist(), scores.tolist()) == ([10, 11, 12, 13, 14, 15], [5, 4, 4, 4, 3, 3])
     assert group.tolist() == [0, 1, 1, 1, 2, 2]
-    assert best_first(np.arange(3), np.ones(3, np.float32), 2)[0].tolist() == [0, 1, 2], "there is one group only"
+    assert best_groups(np.arange(3), np.ones(3, np.float32), 2)[0].tolist() == [0, 1, 2], "there is one group only"
 
 
 def test_the_first_images_of_a_ranking_are_those_and_what_ties_with_the_last():

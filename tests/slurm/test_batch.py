@@ -19,10 +19,12 @@ from benchmarks.batch import batch, submission
 from benchmarks.batch import status as batch_status
 from benchmarks.batch.batch import grouped, kind_of
 from benchmarks.batch.job import StageJob, note
+from benchmarks.cells import cell_stages
 from benchmarks.run import main
 from benchmarks.seal import UserError
 from benchmarks.speed import efficiency_report
 from benchmarks.stages import Store
+from benchmarks.tables.table1 import TABLE1
 from benchmarks.tables.table2 import TABLE2
 from methods.needs import Need
 from methods.processes import TASKS_FOLDER
@@ -69,6 +71,10 @@ def test_a_training_of_several_processes_has_a_class_of_its_own():
     ]  # fmt: skip
     blips = [Stage("blip", f"methods.{function}", {}) for function in ("blip:prepare", "blip_training:train")]
     assert [kind_of(each) for each in blips] == ["cpu", "gpu"], "a copy of a published one, and a training"
+    cells = {row.key: cell_stages(row, "openmoji-scenes", "clean", seed=0) for row in TABLE1.rows}
+    classes = {key: [kind_of(each) for each in cell.ranking.ancestors()] for key, cell in cells.items()}
+    assert classes["random"] == ["cpu"] * 3 and classes["scene-facts"] == ["cpu"] * 2, "no model is behind them"
+    assert classes["clip"][-2:] == ["gpu"] * 2
     one, four = stage("generator", how={"processes": 1}), stage("generator", how={"processes": 4})
     assert kind_of(one) == "gpu" and one.key == four.key
 
@@ -98,10 +104,10 @@ def test_a_dry_run_prints_scripts_graph_and_estimate_and_submits_nothing(tmp_pat
     arguments = ["table1", "--tiny", "--rows", "avg,random", "--executor", "slurm", "--profile", "generic", "--dry-run"]
     done = command(tmp_path / "store", *arguments, PATH="/nonexistent")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("#!/bin/bash") == 9
+    assert done.stdout.count("#!/bin/bash") == 11
     assert "#SBATCH --gpus-per-node=1" in done.stdout and "#SBATCH --signal=USR2@120" in done.stdout
     assert "generator-gpu-6_0" in done.stdout and "after" in done.stdout
-    assert "11 stages in 9 arrays and jobs" in done.stdout and "GPU-hours" in done.stdout
+    assert "11 stages in 11 arrays and jobs" in done.stdout and "GPU-hours" in done.stdout
     assert not (tmp_path / "store" / "batches").exists()
 
 
