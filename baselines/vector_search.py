@@ -93,7 +93,7 @@ class MatrixSearch(VectorSearch):
 
     def __init__(self, vectors_ND: np.ndarray, cells: int = 1 << 25, device: torch.device | str = "cpu"):
         super().__init__(vectors_ND)
-        self.vectors_ND = torch.tensor(vectors_ND, dtype=torch.float32, device=device)
+        self.vectors_ND = torch.as_tensor(vectors_ND, dtype=torch.float32, device=device)  # on the CPU the given array itself
         self.cells = cells
 
     def _nearest(self, queries_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

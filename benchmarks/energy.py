@@ -42,13 +42,16 @@ def _gpus() -> dict[str, float]:
         return {}
     found, count = {}, ctypes.c_uint()
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = None if visible is None else [name.strip() for name in visible.split(",")]
     if nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0:
         for index in range(count.value):
             handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
-            if visible is not None and str(index) not in visible.split(","):
-                continue
             if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) != 0:
                 continue
+            if named is not None and str(index) not in named:
+                uuid = ctypes.create_string_buffer(96)
+                if nvml.nvmlDeviceGetUUID(handle, uuid, 96) != 0 or not any(n and uuid.value.decode().startswith(n) for n in named):
+                    continue
             if nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules)) == 0:  # Volta and newer
                 found[f"gpu{index}"] = millijoules.value / 1e3
     nvml.nvmlShutdown()

@@ -202,9 +202,11 @@ def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, 
 
 def _other_models(table: Table, summaries: Summaries, speed: Mapping[str, Any]) -> list[str]:
     """Returns the labels of rows whose weights are not of the stages that were timed, or of which the record does not say it."""
-    timed = speed.get("models", {})
-    behind = {s["row"]: set(s["stages"].values()) for s in summaries if s["seed"] == 0 and s["row"] in SERVED and "stages" in s}
-    return [row.label for row in table.rows if row.key in behind and timed.get(row.key) not in behind[row.key]]
+    timed = {**dict.fromkeys(SERVED), **speed.get("models", {})}
+    if own := speed["blip"].get("stage"):
+        timed |= {row.key: own for row in table.rows if set(row.series) & set(PAIRED)}
+    behind = {s["row"]: set(s["stages"].values()) for s in summaries if s["seed"] == 0 and s["row"] in timed and "stages" in s}
+    return [row.label for row in table.rows if row.key in behind and timed[row.key] not in behind[row.key]]
 
 
 def speed_of(table: Table, datasets: Sequence[str], results: Path) -> dict[str, Mapping[str, Any]]:

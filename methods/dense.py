@@ -51,7 +51,14 @@ class DenseRetriever(Retriever):
 
 
 def best_groups(ids_N: np.ndarray, scores_N: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns ids, scores and tie groups of the k best groups of images, as `Ranking.from_rows` takes them."""
+    """Returns ids, scores and tie groups of the k best groups of images, as `Ranking.from_rows` takes them.
+
+    A score that is not a number ranks nothing: its image is left out.
+    """
+    if (unknown_N := np.isnan(scores_N)).any():
+        ids_N, scores_N = ids_N[~unknown_N], scores_N[~unknown_N]
+    if not len(ids_N):
+        return ids_N, scores_N, np.empty(0, np.int64)
     k = min(k, len(ids_N))
     last = np.partition(scores_N, -k)[-k]
     # ties among the first k leave fewer groups than the rule `codes` counts; sorting all scores is for them alone

@@ -25,14 +25,10 @@ from baselines.blip_checkpoint import BLIP_HEADS, bert_tokenizer
 from methods.avg import AVG
 from methods.contenders import LENGTH, Decoders
 from methods.dense import unit
+from methods.machine import product_format
 from methods.serving import Models, Pairs
+from methods.shapes import BLIP_BASE, BLIP_TINY, T5, TEXT_TINY, VIT_L_TEXT
 
-T5_BASE = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
-VIT_L_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "projection_dim": 768}
-BLIP_BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12}
-T5_TINY = {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
-TEXT_TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "projection_dim": 32}
-BLIP_TINY = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2}
 BLIP_PIXELS, BLIP_PIXELS_TINY = 384, 32
 PICTURES = 16
 """Whose hidden states a cross-encoder with random weights is given."""
@@ -79,7 +75,7 @@ class BackboneAVG(AVG):
 def models(tiny: bool = False) -> Models:
     """Returns models of the paper's shapes: T5-base as generator of AVG and of GRACE, ViT-L/14-336's text tower, no real gallery."""
     tower = TextTower(TEXT_TINY if tiny else VIT_L_TEXT)
-    generator = Decoders(T5_TINY if tiny else T5_BASE).generator
+    generator = Decoders(T5["tiny" if tiny else "t5-base"], dtype=product_format()).generator
     width = tower.model.config.projection_dim
     nothing_RL = np.empty((0, LENGTH), np.int64)
     return Models(tower, np.empty((0, width), np.float32), BackboneAVG(generator), nothing_RL, BackboneAVG(generator))

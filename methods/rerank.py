@@ -97,7 +97,8 @@ class ComposedRetriever(RerankRetriever):
 
     def reached(self, encoded: tuple[Any, Any], k: int, knobs: SearchKnobs) -> Iterator[np.ndarray]:
         width = knobs.shortlist if self.shortlists else max(k, knobs.beam)
-        for ids_W in self.first.search(encoded[0], width, knobs).listed(width):
+        found = self.first.search(encoded[0], width, knobs)
+        for ids_W in found.listed(width) if self.shortlists else found.ids_QW:
             ids_K = ids_W[ids_W != PAD]
             yield np.sort(self._order_N[np.searchsorted(self.ids_N, ids_K, sorter=self._order_N)])
 

@@ -73,8 +73,9 @@ class Models:
             gallery: one of `padding.GALLERIES`.
             probe: captions with which it is counted what an inexact search misses.
         """
+        vectors_ND = padding.vectors(self.vectors_RD, images, gallery) if any(map(wanted, (*VECTORS, "avg-clip"))) else np.empty((0, 0))
         if any(map(wanted, VECTORS)):
-            yield from self._vectors(images, gallery, wanted, probe)
+            yield from self._vectors(vectors_ND, wanted, probe)
         generative: dict[str, tuple[GenerativeRetriever, int]] = {f"avg-beam{beam}": (self.avg, beam) for beam in BEAMS}
         generative["grace-structured"] = (self.grace, GRACE_BEAM)
         if any(map(wanted, (*generative, "avg-clip"))):
@@ -84,12 +85,15 @@ class Models:
             if wanted(name):
                 yield name, Way(retriever.encode, _beam(retriever, beam), retriever.index_bytes())
         if wanted("avg-clip"):
-            vectors_ND = padding.vectors(self.vectors_RD, images, gallery)
             size = self.avg.index_bytes() + vectors_ND.nbytes
             yield "avg-clip", Way(self._encode_for_both, self._reordered(vectors_ND), size)
 
-    def _vectors(self, images: int, gallery: str, wanted: Callable[[str], bool], probe: Texts) -> Iterator[tuple[str, Way]]:
-        vectors_ND, queries_QD = padding.vectors(self.vectors_RD, images, gallery), self.encode(probe)
+    def room(self, images: int) -> int:
+        """Returns the bytes that `ways` takes of so large a gallery, near enough: five times its vectors, in float64 among others."""
+        return 5 * 4 * images * self.vectors_RD.shape[1]
+
+    def _vectors(self, vectors_ND: np.ndarray, wanted: Callable[[str], bool], probe: Texts) -> Iterator[tuple[str, Way]]:
+        queries_QD = self.encode(probe)
         nearest_QK = MatrixSearch(vectors_ND, device=self.avg.generator.device).search(queries_QD, K)[1]
         for name, made in VECTORS.items():
             if wanted(name):
@@ -112,7 +116,7 @@ class Models:
 
         def search(encoded: tuple[Any, np.ndarray]) -> np.ndarray:
             states, queries_QD = encoded
-            ids_QW = self.avg.search(states, LIST_BEAM, SearchKnobs(beam=LIST_BEAM)).listed(LIST_BEAM)
+            ids_QW = self.avg.search(states, LIST_BEAM, SearchKnobs(beam=LIST_BEAM)).ids_QW
             scores_QW = np.einsum("qwd,qd->qw", vectors_ND[ids_QW.clip(min=0)], queries_QD)
             scores_QW[ids_QW == PAD] = -np.inf
             return np.take_along_axis(ids_QW, np.argsort(-scores_QW, axis=1, kind="stable"), axis=1)

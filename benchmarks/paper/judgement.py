@@ -153,7 +153,7 @@ def _missing(test: Test, evidence: Evidence) -> tuple[str, ...]:
             series = (*test.faster, *test.slower) if isinstance(test, Faster) else test.series
             return tuple(name for name in series if not evidence.at(name, test.images))
         case Scales():
-            return tuple(name for name in test.series if not speed_tests.curves(evidence, name))
+            return tuple(name for name in test.series if not speed_tests.curves(evidence, name, test.galleries))
         case Slows():
             return speed_tests.untimed(test, evidence)
         case Alike():

@@ -20,7 +20,7 @@ SPEED = "queries_per_second"
 
 
 def faster(test: Faster, evidence: Evidence) -> Scored:
-    ratios = [_ratio(evidence, fast, slow, test.images) for fast in test.faster for slow in test.slower]
+    ratios = [_ratio(evidence, fast, slow, test) for fast in test.faster for slow in test.slower]
     return weakest([(beyond(ratio.value / test.times), ratio) for ratio in ratios])
 
 
@@ -37,7 +37,7 @@ def serves(test: Serves, evidence: Evidence) -> Scored:
 def scales(test: Scales, evidence: Evidence) -> Scored:
     found = []
     for name in test.series:
-        for gallery, points in curves(evidence, name).items():
+        for gallery, points in curves(evidence, name, test.galleries).items():
             sizes = f"{points[0]['images']:,} to {points[-1]['images']:,} images"
             found.append(_slope([(point["images"], point["search_ms"]) for point in points], name, f"search, {sizes}, {gallery}"))
     if test.grows:
@@ -61,26 +61,29 @@ def untimed(test: Slows, evidence: Evidence) -> tuple[str, ...]:
     return (f"times on equally many threads ({told})",)
 
 
-def curves(evidence: Evidence, series: str) -> dict[str, list[Mapping[str, Any]]]:
-    """Returns {gallery: points by size} of a series, where there are enough sizes for a slope."""
+def curves(evidence: Evidence, series: str, kinds: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """Returns {gallery: points by size} of a series in galleries of some kinds, where there are enough sizes for a slope."""
     galleries: dict[str, list[Mapping[str, Any]]] = {}
     for point in sorted(evidence.points, key=lambda point: point["images"]):
-        if point["series"] == series:
+        if point["series"] == series and point["gallery"] in kinds:
             galleries.setdefault(point["gallery"], []).append(point)
     return {gallery: points for gallery, points in galleries.items() if len(points) >= LEAST_SIZES}
 
 
-def _ratio(evidence: Evidence, fast_series: str, slow_series: str, images: int) -> Effect:
+def _ratio(evidence: Evidence, fast_series: str, slow_series: str, test: Faster) -> Effect:
     """Returns by how many times one series is faster than another, in the gallery where that is least.
 
     Galleries that both were timed with are compared; where there is none, each with each, since what reads every vector takes as long in
     any gallery and is timed with one.
     """
-    fast, slow = evidence.at(fast_series, images), evidence.at(slow_series, images)
+    fast, slow = (
+        {gallery: point for gallery, point in evidence.at(series, test.images).items() if gallery in test.galleries}
+        for series in (fast_series, slow_series)
+    )
     pairs = [(name, name) for name in fast if name in slow] or [(one, other) for one in fast for other in slow]
     value, gallery = min((fast[one][SPEED] / slow[other][SPEED], one) for one, other in pairs)
     reserved = "".join(map(_reserved, (fast[gallery], slow.get(gallery) or next(iter(slow.values())))))
-    return Effect(what=f"{fast_series} / {slow_series}", at=f"{images:,} images, {gallery}{reserved}", value=value, unit="times")
+    return Effect(what=f"{fast_series} / {slow_series}", at=f"{test.images:,} images, {gallery}{reserved}", value=value, unit="times")
 
 
 def _reserved(point: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import combinations, product
 
+from methods.padding import GALLERIES
+
 Pair = tuple[str, str]
 
 SLIGHT = 1.5
@@ -93,12 +95,16 @@ class Fails:
 
 @dataclass(frozen=True, kw_only=True)
 class Faster:
-    """Each series answers at least `times` as many queries per second as each of the others, at a gallery of `images`."""
+    """Each series answers at least `times` as many queries per second as each of the others, at a gallery of `images`.
+
+    `galleries` are the kinds that count.
+    """
 
     faster: tuple[str, ...]
     slower: tuple[str, ...]
     times: float = 1.0
     images: int = LARGE
+    galleries: tuple[str, ...] = GALLERIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +119,11 @@ class Serves:
 
 @dataclass(frozen=True, kw_only=True)
 class Scales:
-    """The time of a search does not grow with the gallery; or, with `grows`, does."""
+    """The time of a search does not grow with the gallery; or, with `grows`, does. `galleries` are the kinds that count."""
 
     series: tuple[str, ...]
     grows: bool = False
+    galleries: tuple[str, ...] = GALLERIES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.contest import Contender, contest, timed
+from methods.shapes import T5
 
-SIZES: Mapping[str, Mapping[str, int]] = {
-    "t5-base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12},
-    "t5-small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8},
-    "tiny": {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2},
-}
 LABELS = {
     "released": "as released (transformers, dictionary, no cache)",
     "cached": "transformers with cache",
@@ -93,11 +89,11 @@ def shape(size: str) -> Mapping[str, int]:
     Raises:
         ValueError: if there is no such size.
     """
-    if size not in SIZES:
+    if size not in T5:
         from methods.spelling import suggestion
 
-        raise ValueError(f"unknown size {size!r}: {suggestion(size, list(SIZES))}")
-    return SIZES[size]
+        raise ValueError(f"unknown size {size!r}: {suggestion(size, list(T5))}")
+    return T5[size]
 
 
 def measured(parts: Sequence[str], size: str, rounds: int, dtype: str, tiny: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:

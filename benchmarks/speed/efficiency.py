@@ -38,7 +38,7 @@ SIZES = (1000, 3000, 10**4, 3 * 10**4, 10**5, 3 * 10**5, 10**6)
 TINY_SIZES = (100, 1000)
 BATCHES = (1, 32)
 SHORTLIST = 128
-LEAST, ENOUGH = 3, 20
+LEAST, ENOUGH = 10, 20
 """Rounds of the slowest, and rounds from which on a 95th percentile is stated."""
 PROBED = 64
 """Queries with which it is counted what an inexact search misses."""
@@ -49,11 +49,18 @@ Point = dict[str, Any]
 Once = Callable[[str, Callable[[], list[Point]]], list[Point]]
 
 
-def place(machine: Mapping[str, Any]) -> str:
-    """Returns what a record was timed on, in words."""
+def place(machine: Mapping[str, Any], full_size: bool = False) -> str:
+    """Returns what a record was timed on, in words. At full size generators compute in the format of towers, else in float32."""
     threads = machine["threads"]
-    where = machine["gpu"] or f"{threads} thread{'' if threads == 1 else 's'} of {machine['hardware']['cpu']}"
-    return where + (f", products in {machine['products']}" if "products" in machine else "")
+    where = f"{threads} thread{'' if threads == 1 else 's'} of {machine['hardware']['cpu']}"
+    if machine["gpu"]:
+        where = f"{machine['gpu']}; on {where} what faiss searches, the paper's way to search, and the order of AVG's list by CLIP"
+    if "products" not in machine:
+        return where
+    if machine["products"] == "float32":
+        return f"{where}, in float32"
+    models = "models" if full_size else "towers and BLIP"
+    return f"{where}, products of {models} in {machine['products']}, all else in float32"
 
 
 class Answers:
@@ -61,7 +68,7 @@ class Answers:
 
     def __init__(self, way: Way, queries: Sequence[str], batch: int):
         self.way, self.batch, self.encoding, self._at = way, batch, list[float](), 0
-        self._queries = [queries[row % len(queries)] for row in range(max(len(queries), batch))]
+        self._queries = queries
 
     def __call__(self) -> Any:
         texts = [self._queries[(self._at + row) % len(self._queries)] for row in range(self.batch)]
@@ -80,7 +87,7 @@ def measured(
 
     Args:
         rounds: in which all ways to serve one gallery take turns, at most.
-        seconds: what slow ones have for theirs, a little more or less; `LEAST` rounds they have anyhow.
+        seconds: what slow ones have for theirs, a little more or less; `LEAST` rounds they have anyhow, if there are so many.
         hnsw_to: the largest gallery of which a graph of neighbours is built, which takes the longest of all.
         once: returns the points of a gallery of some size, those of before where they were kept; `Checkpoint.once`.
     """

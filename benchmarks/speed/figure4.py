@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,12 @@ from benchmarks.speed.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
 if TYPE_CHECKING:
     from benchmarks.speed.checkpoint import Checkpoint
     from benchmarks.stages import Store
+    from methods.serving import Models
+
+
+PAIR_ROUNDS = 5
+MOST = 10**9
+"""Images of a gallery: as many as codes of the default length can name, and more than any memory holds vectors of."""
 
 
 def sizes_of(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -22,9 +29,15 @@ def sizes_of(ctx: click.Context, parameter: click.Parameter, value: str | None) 
         found = tuple(sorted({int(float(each)) for each in value.split(",")})) if value else ()
     except (ValueError, OverflowError):
         raise click.BadParameter(f"{value!r}: give numbers of images, comma-separated, e.g. 1000,300000") from None
-    if found and found[0] < 1:
-        raise click.BadParameter("a gallery has at least one image")
+    if found and not 1 <= found[0] <= found[-1] <= MOST:
+        raise click.BadParameter(f"a gallery has at least one image, and at most {MOST:,}")
     return found
+
+
+def finite(ctx: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not 0 <= value < inf:
+        raise click.BadParameter(f"{value} is no number of seconds")
+    return value
 
 
 @click.command()
@@ -32,9 +45,9 @@ def sizes_of(ctx: click.Context, parameter: click.Parameter, value: str | None) 
 @click.option("--sizes", callback=sizes_of, help="Images, comma-separated.  [default: 1000 to 1000000 in seven steps]")
 @click.option("--series", callback=names, help=f"What to time, comma-separated: of {', '.join(SERIES)}.  [default: all]")
 @click.option("--rounds", type=click.IntRange(min=1), default=30, show_default=True, help="Rounds in which all take turns, at most.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=0.7, show_default=True, help="For each that is slow.")
+@click.option("--seconds", type=float, callback=finite, default=0.7, show_default=True, help="For each that is slow.")
 @click.option("--hnsw-to", type=click.IntRange(min=1), default=300_000, show_default=True, help="Largest gallery that HNSW builds.")
-@click.option("--pairs", type=click.IntRange(min=1), default=16, show_default=True, help="Pairs that BLIP is timed with at once.")
+@click.option("--pairs", type=click.IntRange(min=1), default=128, show_default=True, help="Pairs that BLIP is timed with at once.")
 @click.option("--full-size", is_flag=True, help="T5-base, ViT-L/14-336 and BLIP-base with random weights in place of trained models.")
 @tiny_option
 @results_option
@@ -126,15 +139,38 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
     wanted_pairs = [name for name in series if name in PAIRED]
     if wanted_pairs and "clip-matrix" not in timed:
         timed = [*timed, "clip-matrix"]  # of which a shortlist's time is taken
+    _refuse_memory(models, max(settings["sizes"]), timed)
     how = {name: settings[name] for name in ("rounds", "seconds", "hnsw_to")}
     points = efficiency.measured(models, queries, settings["sizes"], timed, **how, say=click.echo, once=checkpoint.once)
     blip: dict[str, Any] = {}
     if wanted_pairs:
-        pairs, told = cross_encoder(settings["dataset"], tiny, stages, trained=not settings["full_size"])
-        taken = efficiency.pair_seconds(pairs, queries, settings["pairs"], 5, click.echo)
-        blip = {"model": told, "pairs": settings["pairs"], "pairs_per_second": 1 / taken["pair"], "caption_ms": 1000 * taken["caption"]}
+        pairs, told, stage = cross_encoder(settings["dataset"], tiny, stages, trained=not settings["full_size"])
+        taken = efficiency.pair_seconds(pairs, queries, settings["pairs"], PAIR_ROUNDS, click.echo)
+        blip = {
+            "model": told,
+            "stage": stage,
+            "pairs": settings["pairs"],
+            "pairs_per_second": 1 / taken["pair"],
+            "caption_ms": 1000 * taken["caption"],
+        }
         points += efficiency.paired(points, taken, pairs.picture_bytes, wanted_pairs)
-    return {**record, "blip": blip, "points": points}, checkpoint
+    return {**record, "blip": blip, "points": [point for point in points if point["series"] in series]}, checkpoint
+
+
+def _refuse_memory(models: Models, images: int, series: Sequence[str]) -> None:
+    """Does nothing if memory has room for the largest gallery, or if no vectors are searched.
+
+    Raises:
+        ValueError: if it has not.
+    """
+    import psutil
+
+    needed, free = models.room(images), psutil.virtual_memory().available
+    if needed > free and any(name.startswith("clip-") or name == "avg-clip" for name in series):
+        raise ValueError(
+            f"{images:,} images take some {needed / 2**30:.0f} GiB of memory, and {free / 2**30:.0f} are free: name smaller --sizes, or "
+            "--series without vectors"
+        )
 
 
 COMMANDS = (figure4,)

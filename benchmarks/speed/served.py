@@ -50,17 +50,18 @@ def trained(dataset: str, tiny: bool, store: Store) -> Models:
     return Models(clip.encode, real_vectors(clip.index()), avg, avg.index()["codes_XL"], grace)
 
 
-def cross_encoder(dataset: str, tiny: bool, store: Store, trained: bool) -> tuple[Pairs, str]:
-    """Returns BLIP before some pictures, and which it is: the data set's own where the store has it, else BLIP's shape with random
-    weights."""
+def cross_encoder(dataset: str, tiny: bool, store: Store, trained: bool) -> tuple[Pairs, str, str | None]:
+    """Returns BLIP before some pictures, which it is, and the key of the stage that it comes from: the data set's own where the store has
+    it, else BLIP's shape with random weights."""
     from methods.serving import Pairs
 
     if trained and (plan := _finished("blip", dataset, tiny, store)):
         retriever = _indexed(plan, store)
-        return Pairs.of_index(retriever.matcher, retriever.index()["states_UPH"]), "the data set's own"
+        pairs = Pairs.of_index(retriever.matcher, retriever.index()["states_UPH"])
+        return pairs, "the data set's own", plan.ranking.inputs["blip"].key
     from methods import full_size
 
-    return full_size.blip(tiny), "a tiny shape with random weights" if tiny else "BLIP-base's shape with random weights"
+    return full_size.blip(tiny), "a tiny shape with random weights" if tiny else "BLIP-base's shape with random weights", None
 
 
 def _finished(method: str, dataset: str, tiny: bool, store: Store) -> CellPlan | None:

@@ -199,6 +199,22 @@ def test_constant_and_growing_times_are_slopes():
     assert asked(constant, speed(*(point("a", n, 5.0) for n in SIZES[:2]))).missing == ("a",), "two points have no interval"
 
 
+def test_galleries_that_do_not_count_decide_nothing():
+    random = [point("a", n, 5.0) for n in SIZES]
+    clustered = [point("a", n, 1000 / n, "clustered") for n in SIZES]
+    assert asked(Scales(series=("a",)), speed(*random, *clustered)).word == "not supported"
+    assert asked(Scales(series=("a",), galleries=("random",)), speed(*random, *clustered)).word == "supported"
+    assert asked(Scales(series=("a",), galleries=("random",)), speed(*clustered)).missing == ("a",)
+    points = (
+        point("a", 300_000, 50.0),
+        point("b", 300_000, 10.0),
+        point("a", 300_000, 1.0, "clustered"),
+        point("b", 300_000, 9.0, "clustered"),
+    )
+    assert asked(Faster(faster=("a",), slower=("b",)), speed(*points)).word == "not supported"
+    assert asked(Faster(faster=("a",), slower=("b",), galleries=("random",)), speed(*points)).effect.value == 5
+
+
 def test_the_slope_and_its_interval_by_hand():
     # y = 0, 0, 1, 1 over x = 3, 4, 5, 6: slope 0.4, error sqrt(0.2 / 2 / 5), t(2) at 97.5 % = 4.3027
     found = asked(Scales(series=("a",)), speed(*(point("a", n, 1000 / ms) for n, ms in zip(SIZES, (1, 1, 10, 10), strict=True))))

@@ -23,11 +23,10 @@ def test_the_command_writes_what_each_search_found(tmp_path, capsys, tiny_featur
     lines = {line["way"]: line for line in json.loads((folder / "search-error-avg.json").read_text())["lines"]}
     assert list(lines)[: len(BEAMS)] == [f"beam {beams}" for beams in BEAMS]
     exact = lines["exact, best first"]
-    assert exact["same first"] == exact["of the ten"] == 1.0
     assert lines["beam 1"]["positions"] == 4 < lines["beam 40"]["positions"] <= 1 + 3 * 40
     # a wider beam never shares less of the exact ten by much, and over this small gallery the widest misses next to nothing
-    assert lines["beam 40"]["of the ten"] > 0.9 >= 0.5 >= lines["beam 1"]["of the ten"]
-    assert 0 <= exact["R@1"] <= 100 and exact["positions"] >= 4
+    assert lines["beam 40"]["of the ten"] > 0.9
+    assert lines["beam 40"]["same first"] >= lines["beam 1"]["same first"] and exact["positions"] >= 4
 
 
 def test_val_is_not_written(capsys):
@@ -41,7 +40,9 @@ def test_a_row_without_a_beam_is_refused(capsys):
 
 
 def test_what_is_committed_is_what_its_numbers_say():
-    for path in (Path(__file__).resolve().parents[2] / "results").glob("*/search-error-*.json"):
+    paths = list((Path(__file__).resolve().parents[2] / "results").glob("*/search-error-*.json"))
+    assert paths
+    for path in paths:
         for ending, form in (("md", markdown), ("tex", latex)):
             assert path.with_suffix(f".{ending}").read_text() == form(json.loads(path.read_text()))
 

@@ -141,3 +141,10 @@ def test_a_named_blip_draws_nothing_and_a_trained_one_does(method, tmp_path):
     rows = [Row(key="r", label="", method=method, settings=each) for each in ({}, named if method == "blip" else {"blip": named})]
     assert [seeded(row) for row in rows] == [True, False]
     assert plan(method, seed=0).ranking.key != plan(method, seed=1).ranking.key
+
+
+def test_what_a_beam_finds_is_ordered_whole_where_images_share_a_code():
+    """One code of three images: all three are re-ranked, though one was asked for."""
+    both = Both([2, 2, 2, 1], [1, 2, 3, 4], shortlists=False)
+    assert listed(both, 1, beam=1) == [(20, 3.0, 0)]
+    assert [image for image, *_ in listed(both, 2, beam=1)] == [40, 20], "the second code's image is found too, and best"

@@ -61,3 +61,15 @@ def test_the_first_images_of_a_ranking_are_those_and_what_ties_with_the_last():
     assert ranking.ids_QW.tolist() == [[0, 1, 2, 3, 4], [5, 4, 1, 2, 3]]
     assert ranking.listed(3).tolist() == [[0, 1, 2, 3, PAD], [5, 4, 1, 2, 3]]
     assert ranking.listed(1).tolist() == [[0], [5]]
+
+
+def test_an_image_whose_score_is_no_number_is_left_out_and_takes_nobody_with_it():
+    images_ND = np.array([[np.nan], [4], [5], [3]], np.float32)
+    ranking = ranked(images_ND, np.array([[1]], np.float32), 1)
+    assert ranking.ids_QW[0].tolist() == [2]
+    assert ranked(images_ND, np.array([[1]], np.float32), 10).ids_QW[0].tolist()[:4] == [2, 1, 3, PAD]
+    assert ranked(images_ND * np.nan, np.array([[1]], np.float32), 2).ids_QW[0].tolist() == [PAD, PAD]
+
+
+def test_of_no_images_none_are_best():
+    assert [len(each) for each in best_groups(np.empty(0, np.int64), np.empty(0, np.float32), 3)] == [0, 0, 0]

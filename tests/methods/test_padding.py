@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from baselines.grace import structured
 from methods.padding import CLUSTER, GALLERIES, codes, paths, vectors
 from methods.trie import Trie
 
@@ -51,6 +52,16 @@ def test_paths_by_hand():
     np.testing.assert_array_equal(paths(3, 4, "random", branches=2), [[0, 2], [1, 2], [0, 3]])
     deep, flat = (paths(100_000, 30, gallery).shape[1] for gallery in GALLERIES[::-1])
     assert (flat, deep) == (4, 13)
+
+
+@pytest.mark.parametrize("gallery", GALLERIES)
+def test_kmeans_makes_the_even_tree_of_clustered_vectors_too(gallery):
+    """The uneven one is a worst case, and no claim rests on it."""
+    made, images = structured(vectors(np.empty((0, 64), np.float32), 3000, gallery), seed=0).codes_XL, 3000
+    depth = (made >= 0).sum(1)
+    even, uneven = ((paths(images, 90, kind) >= 0).sum(1) for kind in GALLERIES)
+    assert abs(depth.mean() - even.mean()) < 0.5 and depth.max() <= even.max() + 1
+    assert uneven.mean() > depth.mean() + 1.5
 
 
 def test_too_few_tokens_are_named():
