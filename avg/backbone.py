@@ -9,6 +9,8 @@ import avg.torchvision_schema  # noqa: F401  (before transformers)
 
 import torch
 
+from avg.tokenizer_files import opened
+
 if TYPE_CHECKING:
     from avg.decoder_only import DecoderOnlyGenerator
     from avg.seq2seq import Seq2SeqGenerator
@@ -85,7 +87,6 @@ def open_backbone(folder: Path, auto_class: Any, what: str, dropout: float = 0.0
     Raises:
         ValueError: if the folder holds no such model, weights of another or in another format, or no tokenizer that transformers reads.
     """
-    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # of shards read and written; a training's own bar says how far it is
@@ -94,7 +95,7 @@ def open_backbone(folder: Path, auto_class: Any, what: str, dropout: float = 0.0
         _set_dropout(folder, config, dropout)
     told = logging.get_verbosity()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = opened(folder)
         if any(folder.glob("*.safetensors")) or any(folder.glob("*.bin")):
             # a checkpoint in bfloat16 would be trained in it: the products are in the fast format anyway, the weights must not be
             given = {"dtype": torch.float32, "output_loading_info": True, "ignore_mismatched_sizes": True}

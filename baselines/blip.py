@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from avg.precision import autocast, device, fast_dtype
+from avg.tokenizer_files import opened
 from baselines.blip_checkpoint import BLIP_HEADS, MAX_TOKENS, enc_token_id
 from baselines.blip_text import prepared
 
@@ -43,12 +44,11 @@ class BLIP:
     """
 
     def __init__(self, folder: Path, precision: Precision = "fast", enc_token: bool = True):
-        from transformers import AutoTokenizer
         from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
         self.device = device()
         self.model = loaded(model_class(folder), folder).to(self.device)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.tokenizer = opened(folder)
         self.process = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         self.enc_token = enc_token_id(self.tokenizer, self.model.config) if enc_token else None
         self.fast = precision == "fast"

@@ -15,6 +15,8 @@ import avg.torchvision_schema  # noqa: F401  (before transformers, which may imp
 import torch
 from torch import Tensor
 
+from avg.tokenizer_files import opened
+
 MAX_TOKENS = 35  # of a caption, `[CLS]` and `[SEP]` included (salesforce/BLIP, train_retrieval.py; LAVIS's max_txt_len)
 BLIP_HEADS = 12  # of the text tower, whatever its size: the number stands in med_config.json and in no weight
 PARTS = ("visual_encoder.", "text_encoder.", "vision_proj.", "text_proj.", "itm_head.")
@@ -144,13 +146,12 @@ def source_model(source: Path) -> Any:
 
 def save_for_transformers(source: Path, out: Path) -> None:
     """Writes a folder that `baselines.blip.BLIP` loads: weights, configuration, tokenizer, preprocessing."""
-    from transformers import AutoTokenizer
     from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
     model = source_model(source)
     size = model.config.vision_config.image_size
     if source.is_dir():
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        tokenizer = opened(source)
         process = BlipImageProcessorPil.from_pretrained(source, local_files_only=True)
     else:
         tokenizer, process = bert_tokenizer(), BlipImageProcessorPil(size={"height": size, "width": size})

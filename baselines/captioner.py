@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from transformers import AutoTokenizer, BlipForConditionalGeneration, LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
+from transformers import BlipForConditionalGeneration, LogitsProcessor, LogitsProcessorList, TopPLogitsWarper
 from transformers.models.blip.image_processing_pil_blip import BlipImageProcessorPil
 
 from avg.precision import autocast, device
+from avg.tokenizer_files import opened
 from baselines.blip import Precision, loaded, pixel_batch
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Captioner:
     def __init__(self, folder: Path, precision: Precision = "float32"):
         self.device = device()
         self.model = loaded(BlipForConditionalGeneration, folder).to(self.device)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self.tokenizer = opened(folder)
         self.process = BlipImageProcessorPil.from_pretrained(folder, local_files_only=True)
         self.fast = precision == "fast"
 

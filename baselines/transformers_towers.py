@@ -13,11 +13,14 @@ from typing import Any
 import avg.torchvision_schema  # noqa: F401  (before transformers, which may import torchvision)
 
 from torch import Tensor, nn
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+from transformers import AutoImageProcessor, AutoModel
 
+from avg.tokenizer_files import opened, refuse_none
 from baselines.open_clip_towers import text_mask
 from baselines.towers import Towers, Wordpieces, damaged
 
+PICTURES = ("preprocessor_config.json", "processor_config.json")
+"""Where transformers finds how pictures are prepared."""
 PADDED = ("siglip", "siglip2")
 """Models trained on texts padded to their full length and without an attention mask: they must be asked in the same way."""
 
@@ -34,7 +37,7 @@ class TransformersTowers(Towers):
 
     def __init__(self, folder: Path):
         self.model = _model(folder)
-        self.image_processor, self.tokenizer = _processor(AutoImageProcessor, folder), _processor(AutoTokenizer, folder)
+        self.image_processor, self.tokenizer = _image_processor(folder), opened(folder)
         self.padded = self.model.config.model_type in PADDED
         self.longest = self.model.config.text_config.max_position_embeddings
 
@@ -81,21 +84,39 @@ def _model(folder: Path) -> Any:
     except (ValueError, OSError, KeyError) as error:
         raise ValueError(f"{folder} is no model that transformers loads: {str(error).splitlines()[0][:200]}") from error
     if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features") and hasattr(model, "logit_scale")):
-        raise ValueError(f"{folder} is of type {kind!r}, which has no two towers: give a CLIP, SigLIP or other dual encoder")
+        raise no_towers(folder, kind)
     absent = sorted(loading["missing_keys"]) + [str(entry[0]) for entry in loading.get("mismatched_keys", ())]
     if absent:
         raise ValueError(f"{folder} lacks weights of its own model: {', '.join(absent[:2])}; {len(absent)} are missing or of another shape")
     return model
 
 
-def _processor(kind, folder: Path):
+def _image_processor(folder: Path) -> Any:
     try:
-        return kind.from_pretrained(folder, local_files_only=True)
+        return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
     except (ValueError, OSError, ImportError, TypeError, KeyError) as error:
-        what = "image processor (preprocessor_config.json)" if kind is AutoImageProcessor else "tokenizer"
-        raise ValueError(f"{folder} holds no {what}: save it there with save_pretrained ({str(error).splitlines()[0][:120]})") from error
+        told = str(error).splitlines()[0][:120]
+        raise ValueError(f"{folder} holds no image processor ({PICTURES[0]}): save it there with save_pretrained ({told})") from error
+
+
+def refuse_incomplete(folder: Path) -> None:
+    """Does nothing if a folder holds a dual encoder with all that it needs, as far as can be told without loading it.
+
+    Raises:
+        ValueError: if its configuration has no two towers, or what prepares captions or pictures is missing.
+    """
+    config = json.loads((folder / "config.json").read_text())
+    if not {"text_config", "vision_config"} <= set(config):
+        raise no_towers(folder, config.get("model_type", ""))
+    refuse_none(folder)
+    if not any((folder / name).is_file() for name in PICTURES):
+        raise ValueError(f"{folder} holds no image processor ({PICTURES[0]}): save it there with save_pretrained")
+
+
+def no_towers(folder: Path, kind: str) -> ValueError:
+    return ValueError(f"{folder} is of type {kind!r}, which has no two towers: give a CLIP, SigLIP or other dual encoder")
 
 
 def wordpieces(folder: Path) -> Wordpieces:
-    tokenizer = _processor(AutoTokenizer, folder)
+    tokenizer = opened(folder)
     return lambda text: tokenizer(text, add_special_tokens=False)["input_ids"]

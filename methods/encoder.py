@@ -58,6 +58,7 @@ def encoder_stages(config: EncoderSettings, data: Stage) -> dict[str, Stage]:
     Raises:
         ValueError: if settings contradict each other, or a named model is none.
     """
+    _refuse_without_effect(config)
     if not config.model:
         if config.pretrained:
             raise ValueError(f"encoder.pretrained={config.pretrained!r} is a checkpoint of an architecture: name it with encoder.model")
@@ -80,6 +81,28 @@ def encoder_stages(config: EncoderSettings, data: Stage) -> dict[str, Stage]:
     states = Stage("states", "methods.extraction:extract_states", {}, inputs, resumes=True)
     features = Stage("features", "methods.extraction:extract", {}, inputs, version=2, resumes=True)
     return {"trunks": states, "encoder": encoder, "features": features}
+
+
+def _refuse_without_effect(config: EncoderSettings) -> None:
+    """Raises ValueError if a setting was changed that nothing reads: a variant that is none. Tiny settings may be there for nothing."""
+    tuned = config.train == "full" or (bool(config.model) and config.train == "projections")
+    read = {
+        "model",
+        "pretrained",
+        "train",
+        *(() if config.model else set(EncoderSettings.model_fields) - TUNING | {"weight_decay", "seed"}),
+    }
+    read |= TUNING if tuned else set()
+    tiny = EncoderSettings.tiny()
+    for name, field in EncoderSettings.model_fields.items():
+        value = getattr(config, name)
+        if name not in read and value != field.default and value != tiny.get(name):
+            remedy = (
+                "a named model is trained where encoder.train says so, by encoder.tuning_epochs and its like"
+                if config.model
+                else ("it counts where encoder.train=full")
+            )
+            raise ValueError(f"encoder.{name}={value} has no effect: {remedy}")
 
 
 def encoder_needs(config: EncoderSettings) -> list[Need]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from avg.settings import SHAPE, GeneratorSettings
+from avg.tokenizer_files import refuse_none
 from methods.encoder import encoder_inputs
 from methods.needs import Need, identity, is_met, resolve
 from methods.stage import Stage
@@ -21,7 +22,7 @@ def generator_needs(settings: GeneratorSettings) -> list[Need]:
     """Returns what must be on this machine for a generator: the backbone that is named, a folder or a model of the hub.
 
     Raises:
-        ValueError: if what is named is here and no model, or LoRA is asked of an encoder-decoder.
+        ValueError: if what is named is here and no model that writes, or has no tokenizer, or LoRA is asked of an encoder-decoder.
     """
     if not settings.backbone:
         return []
@@ -40,6 +41,10 @@ def _check(folder: Path, settings: GeneratorSettings) -> None:
         raise ValueError(f"backbone {folder} is no transformers folder: config.json is missing or states no model_type") from error
     if settings.lora_rank and stated.get("is_encoder_decoder", False):
         raise ValueError(f"lora_rank: backbone {folder} is an encoder-decoder ({kind}), LoRA is for decoders: leave it out")
+    refuse_none(folder)
+    from avg.backbone import generator_class
+
+    generator_class(folder)  # refuses a model that writes nothing
 
 
 def generator_stage(

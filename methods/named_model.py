@@ -118,6 +118,10 @@ def _whole_model(model: str) -> Need:
         folder = resolve(need)
         if not ((folder / CONFIG).is_file() or (folder / "config.json").is_file()):
             raise ValueError(f"{folder} is no model's folder: it has neither {CONFIG} (open_clip) nor config.json (transformers)")
+    if is_met(need) and not (resolve(need) / CONFIG).is_file():
+        from baselines.transformers_towers import refuse_incomplete
+
+        refuse_incomplete(resolve(need))
     return need
 
 

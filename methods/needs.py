@@ -14,13 +14,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
+from avg.tokenizer_files import FILES as TOKENIZER
 from methods.lavis_list import lavis_file
 from methods.open_clip_list import open_clip_source
 from methods.weights import INDEX, contents_hash, damage, shards_named
 
 PROJECT = Path(__file__).resolve().parent.parent
-TOKENIZER = ("tokenizer.json", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.txt", "vocab.json")
-"""A tokenizer is one of these, with what there is of its parts."""
 TOKENIZER_PARTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "config.json")
 WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -141,10 +141,11 @@ def notes(found: Report) -> list[str]:
         f"over seeds. Orderings: paired randomisation test over images, {RANDOMISATION_RESAMPLES:,} resamples, Holm over the orderings of "
         f"one table and metric, significant at p < {ALPHA}; supported if every difference is above zero, not supported if one is below, "
         "whatever else is not measured, else inconclusive. Rows that should rise: supported if the last is above the first and none is "
-        "below one before it. Between data sets: Welch's t-test over images. p and interval answer for other images, not for another "
-        "training of the same models.",
+        "below one before it. Between data sets: Welch's t-test over images, as if none were in both. p and interval answer for other "
+        "images, not for another training of the same models.",
         "Where a margin or a bound is asked, the interval decides: on the asked side supported, on the other not supported, across it "
-        "inconclusive. All bounds were fixed beforehand. Speeds are medians of one session, without an interval, or extrapolated from "
+        "inconclusive. Each interval is one of 95 %, not corrected for how many are asked. All bounds were fixed beforehand. Speeds are "
+        "medians of one session, without an interval, or extrapolated from "
         f"such, as said; within × {TIMING:g} of the bound they are inconclusive. Slope: of log seconds of search against log size or "
         "setting, with Student's interval; rows are timed while they are evaluated, once, and again where the store's folder `ranking` was "
         "deleted.",

@@ -104,7 +104,7 @@ def caption(stored: Stored) -> str:
         f"{gallery}. In clustered galleries 256 pictures share all tokens of their code but the last, or lie about one vector. GRACE's "
         "tree is of equal clusters in random galleries, as k-means makes it, of clustered vectors too; in clustered ones it is the worst "
         "case, in which the first child of every node holds half of its pictures. What reads every vector takes the same time there. HNSW "
-        f"is built of {settings['hnsw_to']:,} pictures at most. The index of AVG and GRACE is counted as it is stored, in numbers of 8 bytes.",
+        f"is built of {settings['hnsw_to']:,} pictures at most. The index of AVG and GRACE is counted as it is stored, 8 bytes a number.",
         "CLIP as the paper timed it: one query at a time on the CPU, in float64, all vectors normalised anew for each query, then sorted.",
     ]
     if blip := stored["blip"]:

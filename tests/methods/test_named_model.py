@@ -15,10 +15,13 @@ from open_clip import pretrained
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from avg.settings import GeneratorSettings
 from baselines.clip import CLIP
-from methods.encoder import EncoderSettings, encoder_needs
+from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
+from methods.generator import generator_needs
 from methods.named_model import named_needs, take
 from methods.needs import Missing, Need, identity, missing, require
+from methods.stage import Stage
 from tests import checkpoints
 
 PICTURES = [Image.fromarray(np.random.default_rng(row).integers(0, 255, (40, 30 + row, 3), dtype=np.uint8)) for row in range(3)]
@@ -235,3 +238,55 @@ def test_a_repository_that_was_fetched_in_part_is_missing(home, made):
     assert missing([need]) == [need], "one shard of two"
     (snapshot / "model-2.safetensors").write_bytes(b"")
     assert missing([need]) == []
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("tokenizer*", r"holds no tokenizer \(none of tokenizer\.json.*: save it there with save_pretrained"),
+        ("p*processor_config.json", r"holds no image processor \(preprocessor_config\.json\): save it there"),
+        ("towers", r"is of type 't5', which has no two towers: give a CLIP"),
+    ],
+)
+def test_a_folder_that_lacks_a_part_is_refused_before_any_stage(made, tmp_path, gone, message):
+    """Without a tokenizer transformers makes up one of two words, and every caption has one vector."""
+    folder = tmp_path / "model"
+    shutil.copytree(made["transformers"], folder)
+    assert named_needs(str(folder), "")
+    if gone == "towers":
+        (folder / "config.json").write_text('{"model_type": "t5"}')
+    for name in (gone, "vocab.json", "merges.txt") if gone == "tokenizer*" else (gone,):
+        for path in folder.glob(name):
+            path.unlink()
+    with pytest.raises(ValueError, match=message):
+        named_needs(str(folder), "")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "MODEL", "epochs": 99}, r"encoder\.epochs=99 has no effect: a named model is trained where encoder\.train says so"),
+        ({"model": "MODEL", "image_size": 224}, r"encoder\.image_size=224 has no effect"),
+        ({"model": "MODEL", "tuning_rate": 1e-3}, r"encoder\.tuning_rate=0\.001 has no effect"),
+        ({"tuning_epochs": 2}, r"encoder\.tuning_epochs=2 has no effect: it counts where encoder\.train=full"),
+        ({"tuning_epochs": 2, "train": "full"}, ""),
+        ({"model": "MODEL", "tuning_epochs": 2, "seed": 1, "train": "projections"}, ""),
+        ({"model": "MODEL", "epochs": 3, "batch": 64}, ""),  # tiny settings
+    ],
+)
+def test_settings_that_nothing_reads_are_refused(made, settings, message):
+    if "model" in settings:
+        settings = {**settings, "model": str(made["transformers"])}
+    if not message:
+        encoder_stages(EncoderSettings(**settings), Stage("data", "m:f", {}))
+        return
+    with pytest.raises(ValueError, match=message):
+        encoder_stages(EncoderSettings(**settings), Stage("data", "m:f", {}))
+
+
+def test_a_backbone_that_cannot_write_or_read_is_refused_before_any_stage(made, tmp_path):
+    with pytest.raises(ValueError, match="writes nothing: clip is neither an encoder-decoder nor a causal language model"):
+        generator_needs(GeneratorSettings(backbone=str(made["transformers"])))
+    (tmp_path / "config.json").write_text('{"model_type": "t5", "is_encoder_decoder": true}')
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        generator_needs(GeneratorSettings(backbone=str(tmp_path)))
