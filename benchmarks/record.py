@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rankings.outside import KNOWN, OUTSIDE
+
 SUMMARY = ("row", "method", "dataset", "split", "protocol", "seed", "knobs", "exposure", "images", "queries", "outcomes")
 """Keys that every run summary has, of outside systems too."""
 
@@ -46,9 +48,13 @@ def read_summary(path: Path, keys: Sequence[str] = SUMMARY) -> dict[str, Any]:
     """
     from benchmarks.metrics import Outcomes
 
-    found = read_measured(path, "run summary", remedy := "delete it and run its cell again", keys)
+    is_outside = path.name.startswith(OUTSIDE)
+    remedy = f"delete it and {'score' if is_outside else 'run its cell'} again"
+    found = read_measured(path, "run summary", remedy, [*keys, *(("outside", "unanswered") if is_outside else ())])
     try:
         Outcomes.unpack(found["outcomes"])
+        if is_outside and not (isinstance(found["outside"], dict) and set(KNOWN) <= set(found["outside"])):
+            raise ValueError(f"`outside` does not say {', '.join(KNOWN)}")
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
     return found

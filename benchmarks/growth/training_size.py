@@ -39,11 +39,11 @@ CSV_HEADERS = (
     "low",
     "high",
     "seed_sd",
-    "behind_clip",
-    "behind_low",
-    "behind_high",
+    "minus_clip",
+    "minus_low",
+    "minus_high",
     "p",
-    "behind_seed_sd",
+    "minus_seed_sd",
 )
 
 

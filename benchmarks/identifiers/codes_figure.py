@@ -27,13 +27,14 @@ def figure(stored: Mapping[str, Any], folder: Path, name: str) -> None:
     set_style()
     figure, ((coverage, perplexity), (cosine, prefix)) = plt.subplots(2, 2, figsize=(11, 7.4), layout="constrained")
     shades = sns.color_palette("colorblind", len(rows))
+    longest = max(sum(level["level"] != "all" for level in row["levels"]) for row in rows)
     looks = {row["row"]: {"color": shades[place], "marker": MARKS[place % len(MARKS)]} for place, row in enumerate(rows)}
     for axis, what, title in ((coverage, "coverage", "share of a level's tokens in use"), (perplexity, "perplexity", "perplexity")):
         for row in rows:
             levels = [level for level in row["levels"] if level["level"] != "all"][:LEVELS]
             values = [level["split"][what] for level in levels]
             axis.plot(range(1, len(values) + 1), values, markersize=5, linewidth=1.4, label=row["label"], **looks[row["row"]])
-        axis.set(xlabel="level", ylabel=f"{title}, {stored['split']}")
+        axis.set(xlabel=f"level, the first {LEVELS}" if longest > LEVELS else "level", ylabel=f"{title}, {stored['split']}")
         axis.set_title(f"{what}", loc="left")
     coverage.set_ylim(0, 1.05)
     perplexity.set_yscale("log")

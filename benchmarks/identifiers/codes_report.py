@@ -221,9 +221,12 @@ def _reached(row: Mapping[str, Any], stored: Mapping[str, Any], folder: Path) ->
     if stored["split"] != "test" or path is None:
         return None
     summary = read_summary(path)
-    if not set(row["stages"].values()) <= set(summary.get("stages", {}).values()):
-        return None
-    return rounded(recalls(Outcomes.unpack(summary["outcomes"]), stored["ties"]))
+    return rounded(recalls(Outcomes.unpack(summary["outcomes"]), stored["ties"])) if rests_on(summary, row) else None
+
+
+def rests_on(summary: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Says whether a run summary is of the identifiers that a row of a report tells of."""
+    return set(row["stages"].values()) <= set(summary.get("stages", {}).values())
 
 
 def refuse_loss(folder: Path, name: str, rows: Sequence[str]) -> None:

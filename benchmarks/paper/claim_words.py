@@ -112,7 +112,7 @@ def shown(effect: Effect) -> str:
 
 def named(text: str, statement: Statement) -> str:
     """Returns a text with rows and series called as the table or figure of a statement calls them."""
-    names: dict[str, str] = dict(SERIES)
+    names = {row.key: row.label for row in tables.table("table1").rows if row.kind == "compared"} | SERIES
     if statement.measured_by in tables.TABLES:
         measured_by = tables.table(statement.measured_by)
         names = {row.key: measured_by.called(row) for row in measured_by.rows}

@@ -137,7 +137,7 @@ def _judged(finding: Finding, style: Style) -> list[str]:
     statement, effect = finding.statement, finding.effect
     assert effect
     p = "" if effect.p is None else printed_p(effect.p)
-    decided = f"{effect.at}: {named(effect.what, statement)}"
+    decided = named(f"{effect.at}: {effect.what}", statement)
     texts = (statement.text, statement.places, asked(finding.test), decided, shown(effect), p)
     return [*map(style.escape, texts), style.strong(finding.word)]
 
@@ -150,12 +150,12 @@ def _missing(finding: Finding, protocol: str, style: Style) -> list[str]:
 
 
 def _starred(star: Star, style: Style) -> list[str]:
-    t = "" if star.t is None else f"{star.t:.1f}"
+    t, table1 = "" if star.t is None else f"{star.t:.1f}", table("table1")
     texts = (
         star.data,
         star.column,
         f"{star.best:.1f}",
-        f"{star.second} {star.second_best:.1f}",
+        f"{table1.called(table1.row(star.second))} {star.second_best:.1f}",
         star.values,
         f"{star.n:,}",
         t,

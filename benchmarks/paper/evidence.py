@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks import campaign, one_training, results_folder
 from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.estimates import SeedHits, mean_hits, seed_of
+from benchmarks.identifiers.codes_report import rests_on
 from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.record import read_measured
@@ -112,14 +113,20 @@ def committed(results: Path, dataset: str, protocol: str) -> Evidence:
     """
     larger = larger_than(dataset)
     # speed depends on no protocol, so a data set has one record
-    points = _record(results / dataset / "efficiency.json", "points")
+    points = _record(results / dataset / "efficiency.json", "points", ("series", "gallery", "images", "queries_per_second", "search_ms"))
     # the report on the rows of Table 1 last: of rows that others tell too, it is the one that counts
     reports = sorted((results / results_folder.folder_name([dataset], protocol)).glob("codes*.json"))
-    rows = [row for path in reports for row in _record(path, "rows")]
+    rows = [row for path in reports for row in _record(path, "rows", ("row", "stages", "shared"))]
+    summaries = results_folder.committed(results, [dataset], protocol)
+    shared = {row["row"]: row["shared"] for row in rows if _same_identifiers(row, summaries)}
+    found = gathered(dataset, protocol, summaries)
+    stale = sorted({row["row"] for row in rows} - set(shared))
+    left_out = f"Identifier reports on other identifiers than were measured, and left out: {', '.join(stale)}; run `codes` again."
     return replace(
-        gathered(dataset, protocol, results_folder.committed(results, [dataset], protocol)),
+        found,
         points=[point for point in points if point.get("batch", 1) == 1],
-        shared={row["row"]: row["shared"] for row in rows},
+        shared=shared,
+        remarks=[*found.remarks, *([left_out] if stale else [])],
         larger=gathered(larger, protocol, results_folder.committed(results, [larger], protocol)) if larger else None,
     )
 
@@ -130,14 +137,20 @@ def larger_than(dataset: str) -> str:
     return LARGER[bare] + dataset.removeprefix(bare) if bare in LARGER else ""
 
 
-def _record(path: Path, part: str) -> list[dict[str, Any]]:
-    """Returns a part of a record of measurements; nothing where there is no record."""
+def _same_identifiers(reported: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]]) -> bool:
+    """Says whether a row's identifier report is of what one of its summaries rests on; a row without summaries is taken at its word."""
+    of_row = [summary for summary in summaries if summary["row"] == reported["row"]]
+    return not of_row or any(rests_on(summary, reported) for summary in of_row)
+
+
+def _record(path: Path, part: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns a part of a record of measurements, of which each has these keys; nothing where there is no record."""
     if not path.exists():
         return []
-    stored = read_measured(path, "record", remedy := "delete it and measure again")
-    if part not in stored:
-        raise ValueError(f"{path} is a record without {part}: {remedy}")
-    return stored[part]
+    found = read_measured(path, "record", remedy := "delete it and measure again", [part])[part]
+    if not isinstance(found, list) or not all(isinstance(each, dict) and set(keys) <= set(each) for each in found):
+        raise ValueError(f"{path} is damaged ({part} without {', '.join(keys)}): {remedy}")
+    return found
 
 
 def chosen(results: Path, datasets: Sequence[str], protocols: Sequence[str]) -> list[tuple[str, str]]:
@@ -150,7 +163,7 @@ def chosen(results: Path, datasets: Sequence[str], protocols: Sequence[str]) -> 
 
     folders = sorted(path.parent.name for path in results.glob("*/runs") if any(path.glob("*.json")))
     found = [(name, rules or campaign.DEFAULT_PROTOCOL) for name, _, rules in (folder.partition("@") for folder in folders)]
-    known = [*dataset_names(), *(name for name, _ in found)]
+    known = list(dict.fromkeys([*dataset_names(), *(name for name, _ in found)]))
     for dataset in datasets:
         if dataset.removesuffix(FIVE) not in known:
             raise ValueError(f"unknown data set {dataset!r}: {suggestion(dataset, known)}")

@@ -164,16 +164,20 @@ def score(
     dataset = one_dataset(chosen_datasets(datasets, tiny, data_root, five_captions), "score")
     rules, shown_in = rules_of(protocol), [tables.table(each) for each in into]
     key = outside.row_key(name or runfile.stem.lower())
-    kept = results or Path("results")
-    runs = results_folder.writable(kept / results_folder.folder_name([dataset], rules.name) / "runs")
+    kept, runs = results_folder.kept_in(results, [dataset], tiny), Path(results_folder.folder_name([dataset], rules.name), "runs")
+    if kept:
+        results_folder.writable(kept / runs)
     stages, stage = Store(store), data_stage(dataset)
     split = Dataset(stages.run(stage)).split("test")
     ranking = trec.read_run(runfile, split, missing)
     label = label or key.removeprefix(outside.OUTSIDE)
     found = outside.summary(key, label, into, exposure, ranking, runfile, dataset, split, rules, stages.report(stage), RECALL)
-    write_atomically(runs / f"{key}-seed0.json", json.dumps(found, indent=1) + "\n")
     click.echo(f"{label}: {campaign.told(found)}")
-    click.echo(f"written: {runs / key}-seed0.json")
+    if not kept:
+        click.echo("written: nowhere: tiny settings on other data (see --results)")
+        return
+    write_atomically(path := kept / runs / f"{key}-seed0.json", json.dumps(found, indent=1) + "\n")
+    click.echo(f"written: {path}")
     for shown in shown_in:
         places = [place for place, _ in results_folder.rendered_again(shown, kept, dataset, rules.name)]
         for place in places:

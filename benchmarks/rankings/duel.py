@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ class Side:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One metric of one row on both sides in percent; `change` is B - A, None where a side ranks too few images for the metric."""
+    """One metric of one row in percent, None on a side that ranks too few images for it; `change` is B - A, None where one does."""
 
     row: str
     column: str
     seeds: tuple[int, int]
-    a: float = float("nan")
-    b: float = float("nan")
+    a: float | None
+    b: float | None
     change: Comparison | None = None
 
 
@@ -98,17 +98,17 @@ def lines(a: Side, b: Side, ties: Rule = "expected") -> list[Line]:
     for column in RECALL:
         series: dict[tuple[str, str], SeedHits] = {}
         for row_a, row_b in wanted:
-            sides = [{seed_of(s): Outcomes.unpack(s["outcomes"]) for s in of.rows[row]} for of, row in ((a, row_a), (b, row_b))]
-            if all(column.k <= one.depth for of_side in sides for one in of_side.values()):
-                series["A", row_a], series["B", row_b] = ({seed: hits(one, column.k, ties) for seed, one in of.items()} for of in sides)
+            for key, summaries in ((("A", row_a), a.rows[row_a]), (("B", row_b), b.rows[row_b])):
+                of_side = {seed_of(s): Outcomes.unpack(s["outcomes"]) for s in summaries}
+                if all(column.k <= one.depth for one in of_side.values()):
+                    series[key] = {seed: hits(one, column.k, ties) for seed, one in of_side.items()}
         compared = compare([(("B", row_b), ("A", row_a)) for row_a, row_b in wanted], series, clusters_Q)
         for row_a, row_b in wanted:
             label = row_a if row_a == row_b else f"{row_a} / {row_b}"
-            line = Line(row=label, column=column.key, seeds=(len(a.rows[row_a]), len(b.rows[row_b])))
-            if change := compared.get((("B", row_b), ("A", row_a))):
-                values = [in_percent(mean_hits(series[of]).mean()) for of in (("A", row_a), ("B", row_b))]
-                line = replace(line, a=values[0], b=values[1], change=change)
-            found.append(line)
+            one, other = (in_percent(mean_hits(series[of]).mean()) if of in series else None for of in (("A", row_a), ("B", row_b)))
+            change = compared.get((("B", row_b), ("A", row_a)))
+            seeds = (len(a.rows[row_a]), len(b.rows[row_b]))
+            found.append(Line(row=label, column=column.key, seeds=seeds, a=one, b=other, change=change))
     order = [line.row for line in found]
     return sorted(found, key=lambda line: order.index(line.row))
 
@@ -132,12 +132,13 @@ def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
     body = []
     for line in found:
         change, seeds = line.change, "/".join(map(str, line.seeds))
+        sides = ["-" if value is None else f"{value:.1f}" for value in (line.a, line.b)]
         if change is None:
-            body.append([line.row, line.column, *["-"] * 5, seeds])
+            body.append([line.row, line.column, *sides, *["-"] * 3, seeds])
             continue
         word = {1: "B is better", -1: "A is better", 0: "no difference shown"}[change.direction]
         apart = " ".join(printed_difference(change.difference, change.low, change.high, change.spread))
-        body.append([line.row, line.column, f"{line.a:.1f}", f"{line.b:.1f}", apart, printed_p(change.p), word, seeds])
+        body.append([line.row, line.column, *sides, apart, printed_p(change.p), word, seeds])
     headers = ["row", "metric", "A", "B", "B - A", "p (Holm)", f"at p < {ALPHA}", "seeds"]
     align = ["left", "left", "right", "right", "right", "right", "left", "right"]
     notes = [
@@ -149,6 +150,7 @@ def text(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
     if protocols["A"] != protocols["B"]:
         notes.append(f"A was measured under protocol {', '.join(protocols['A'])}, B under {', '.join(protocols['B'])}.")
     notes += [line for line in alone if not line.endswith(": ")]
+    notes += ["-: ranks fewer than K images."] if any(line.change is None for line in found) else []
     return tabulate(body, headers, colalign=align, disable_numparse=True) + "\n\n" + "\n".join(notes)
 
 
@@ -158,6 +160,6 @@ def as_json(a: Side, b: Side, found: Sequence[Line], ties: Rule) -> str:
     for line in found:
         change = asdict(line.change) if line.change else {}
         numbers = {key: value for key, value in change.items() if key not in ("better", "worse")}
-        sides = {"a": line.a, "b": line.b} if change else {}
+        sides = {name: value for name, value in (("a", line.a), ("b", line.b)) if value is not None}
         listed.append({"row": line.row, "metric": line.column, "seeds": line.seeds, **sides, **numbers})
     return json.dumps({"a": a.name, "b": b.name, "ties": ties, "lines": listed}, indent=1)

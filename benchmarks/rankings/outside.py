@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from methods.retriever import Ranking
 
 OUTSIDE = "outside-"
+KNOWN = ("label", "file", "sha256", "tables")
+"""What the summary of an outside system says of it alone."""
 
 
 def row_key(name: str) -> str:
@@ -54,6 +57,8 @@ def summary(
     from methods.retriever import PAD
 
     found = outcomes(ranking, split.caption_image_ids_Q)
+    if ranking.k == len(split.image_ids_N):  # nothing is left out, however few images there are
+        found = replace(found, depth=max(found.depth, *(column.k for column in columns)))
     facts = data["report"].get(split.name, {})
     return {
         "format": 1,

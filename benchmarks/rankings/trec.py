@@ -17,8 +17,6 @@ Q queries, N images, W columns of a ranking.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -41,8 +39,9 @@ def qrels(split: Split) -> str:
 
 
 def queries(split: Split) -> str:
-    """Returns one line for each query: its name and its caption."""
-    return _tsv(zip(query_names(split), split.captions, strict=True))
+    """Returns one line for each query: its name and its caption, each run of white space as one space."""
+    # these tables have no quotes: a tab or a line's end in a caption would begin another field or line
+    return _tsv(zip(query_names(split), (" ".join(caption.split()) for caption in split.captions), strict=True))
 
 
 def images(split: Split) -> str:
@@ -50,10 +49,8 @@ def images(split: Split) -> str:
     return _tsv(zip(split.image_ids_N.tolist(), split.pictures.files, strict=True))
 
 
-def _tsv(rows: Iterable[tuple[object, object]]) -> str:
-    stream = io.StringIO()
-    csv.writer(stream, delimiter="\t", lineterminator="\n").writerows(rows)
-    return stream.getvalue()
+def _tsv(rows: Iterable[tuple[object, str]]) -> str:
+    return "".join(f"{name}\t{text}\n" for name, text in rows)
 
 
 def run(ranking: Ranking, split: Split, name: str) -> str:
@@ -99,7 +96,7 @@ def read_run(path: Path, split: Split, missing_allowed: bool = False) -> Ranking
     row_of = {str(image): row for row, image in enumerate(split.image_ids_N.tolist())}
     found: list[dict[int, float]] = [{} for _ in query_of]
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8-sig")  # a byte-order mark is no part of the first name
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ValueError(f"cannot read {path} ({why}): name a run file in TREC's format, {COLUMNS}") from error

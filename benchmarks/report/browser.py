@@ -27,7 +27,9 @@ SCORES = {
     "two-tower": "cosine of caption and picture",
     "one-tower": "matching score of caption and picture",
     "reference": "score",
+    "avg-clip": "cosine of caption and picture",
 }
+"""What a score is: of a paradigm, and of a row whose score is not its paradigm's."""
 MANY = 3000
 SIDES = (160, 112)  # px; a page of more than `MANY` pictures has smaller ones, so that it stays below 30 MB
 QUALITY = 80
@@ -68,7 +70,7 @@ def browsed(split: Split, methods: Sequence[Answers], queries: int, failures: in
             {
                 "key": method.key,
                 "label": method.label,
-                "score": SCORES[method.paradigm],
+                "score": SCORES.get(method.key, SCORES[method.paradigm]),
                 "checked": method.key in checked,
                 "places": np.stack([method.outcomes.before_Q[shown], method.outcomes.tied_Q[shown]], axis=1).tolist(),
                 "answers": [[number[image] for image in images] for images, _ in listed[method.key]],

@@ -14,9 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import campaign, results_folder, tables
+from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.render import HTML, laid_out, title
+from benchmarks.seal import UserError
 
 VERDICTS = "supported|not supported|inconclusive"
+PICTURES = {
+    "codes": "Four panels, a colour a row: share of tokens in use and perplexity over the levels of an identifier, mean cosine over the "
+    "vokens decoded, and the mean number of leading tokens that near and random images share.",
+    "figure4": "Four panels, a line a way to search, over the number of images: queries per second one at a time and in batches, "
+    "milliseconds of search alone, and queries per second in random and clustered galleries.",
+    "figure5": "Pairs of pictures with their vokens and captions, a band for each number of leading vokens shared.",
+    "training-size": "R@1 over the number of training scenes, a line with intervals for each row.",
+    "decoding": "Queries per second over beams, queries at once and images, a panel each, a line for each way to decode or search.",
+}
+"""What a figure shows, by what its name begins with or by its folder."""
 KEPT = (".md", ".csv", ".tex", ".pdf", ".png")
 
 
@@ -84,7 +96,8 @@ def documents(folder: Path, into: Path, beside: str) -> list[Document]:
         if name in tables.TABLES or not {".md", ".png"} & set(paths):
             continue
         files = [(ending[1:], f"{beside}/{path.name}") for ending, path in sorted(paths.items())]
-        heading, lead, body = markdown(paths[".md"].read_text()) if ".md" in paths else ("", "", "")
+        shows = next((text for key, text in PICTURES.items() if name.startswith(key) or folder.name == key), f"Figure {name}.")
+        heading, lead, body = markdown(_text(paths[".md"])) if ".md" in paths else ("", "", "")
         shown.append(
             Document(
                 name=name,
@@ -92,7 +105,7 @@ def documents(folder: Path, into: Path, beside: str) -> list[Document]:
                 lead=lead,
                 body=body,
                 picture=f"{beside}/{paths['.png'].name}" if ".png" in paths else "",
-                alt=_plain(f"{heading}. {lead}") if heading else f"Figure {name}",
+                alt=f"{shows} The numbers follow." if body else shows,
                 files=files,
             )
         )
@@ -100,24 +113,29 @@ def documents(folder: Path, into: Path, beside: str) -> list[Document]:
 
 
 def of_no_dataset(results: Path) -> list[Path]:
-    """Returns the folders of results that no data set has a part in: they hold neither runs nor tables, e.g. `decoding`."""
+    """Returns the folders of results that no data set has a part in: not named for one, and without runs and tables, e.g. `decoding`."""
     return [
         folder
         for folder in sorted(results.glob("*"))
-        if folder.is_dir() and not (folder / "runs").is_dir() and not any((folder / f"{name}.md").is_file() for name in tables.TABLES)
+        if folder.is_dir()
+        and folder.name.partition("@")[0].removesuffix(FIVE) not in dataset_names()
+        and not (folder / "runs").is_dir()
+        and not any((folder / f"{name}.md").is_file() for name in tables.TABLES)
     ]
 
 
-def absent_figures(dataset: str, protocol: str, found: Sequence[Document], results: Path) -> list[tuple[str, str]]:
+def absent_figures(dataset: str, found: Sequence[Document], results: Path, data: str, rules: str) -> list[tuple[str, str]]:
     """Returns (title, command) of the paper's measured figures that are not there. Speed depends on no protocol: a data set has one
-    Figure 4, which is not absent where it stands in another folder."""
-    rules = "" if protocol == campaign.DEFAULT_PROTOCOL else f" --protocol {protocol}"
-    options = {"figure4": "", "figure5": rules}
+    Figure 4, which is not absent where it stands in another folder.
+
+    Args:
+        found: in the data set's own folder.
+        data, rules: options of commands that name the data set and the protocol.
+    """
+    options = {"figure4": data, "figure5": data + rules}
     there = {name for name in options if any(document.name.startswith(name) for document in found)}
     there |= {"figure4"} if (results / dataset / "figure4.md").is_file() else set()
-    return [
-        (title(name), f"python -m benchmarks.run {name} --dataset {dataset}{own}") for name, own in options.items() if name not in there
-    ]
+    return [(title(name), f"python -m benchmarks.run {name} {own}") for name, own in options.items() if name not in there]
 
 
 def table_files(folder: Path, name: str, beside: str) -> list[tuple[str, str]]:
@@ -140,6 +158,13 @@ def markdown(text: str) -> tuple[str, str, str]:
     forms = (r"\s*<h\d>(.*?)</h\d>\s*(?:<p>(.*?)</p>)?", r"\s*<p><strong>(.*?)\.?</strong>(.*?)</p>", r"\s*()<p>(.*?)</p>")
     begin = next((found for form in forms if (found := re.match(form, made, flags=re.DOTALL))), None)
     return (_plain(begin[1]), begin[2] or "", made[begin.end() :]) if begin else ("", "", made)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text: delete it or render again") from error
 
 
 def _scrolled(table: str) -> str:

@@ -10,6 +10,7 @@ TO/files/               tables and figures as they stand in the results folder
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,23 +50,26 @@ def write(
 
     Raises:
         ValueError: unknown protocol or row, nothing measured, or a folder in the way that holds something else.
+        OSError: naming the folder where no file of another place is at fault.
     """
     rules_of(protocol)
     name = results_folder.folder_name([dataset], protocol)
     to = to or Path("report") / name
     if to.exists() and not _is_report(to):
         raise UserError(f"{to} holds something that is no report: name another folder with --to")
-    options = f"--dataset {dataset}" + (" --tiny" if tiny else "")
-    options += "" if protocol == campaign.DEFAULT_PROTOCOL else f" --protocol {protocol}"
+    folder = to.resolve()  # a link, and `.`, stay what they are
+    data = f"--dataset {dataset}" + (" --tiny" if tiny else "")
+    rules = "" if protocol == campaign.DEFAULT_PROTOCOL else f" --protocol {protocol}"
+    options = data + rules
     summaries = results_folder.committed(results, [dataset], protocol)
     split, methods = finished(dataset, protocol, Store(store), tiny, rows, {summary["row"] for summary in summaries})
     if not summaries and not methods:
         raise ValueError(f"nothing of {name} is in {results} or {store}: measure first, e.g. `python -m benchmarks.run table1 {options}`")
-    results_folder.writable(to.parent, "--to")
-    new = to.with_name(f".{to.name}-new")
+    results_folder.writable(folder.parent, "--to")
+    new = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(new, ignore_errors=True)
-    (new / "pictures").mkdir(parents=True)
     try:
+        (new / "pictures").mkdir(parents=True)
         shown: dict[str, Any] = {"images": [], "queries": [], "methods": []}
         if split is not None:
             shown = browsed(split, methods, queries, failures)
@@ -82,13 +86,20 @@ def write(
         html = _html(
             name=name, dataset=dataset, protocol=protocol, tables=found, absent=absent, summaries=summaries, shown=shown,
             claims=[each for each in of_data if each.name == "claims"], documents=[each for each in of_data if each.name != "claims"],
-            beside=beside, store=store, results=results, failures=failures, options=options,
+            beside=beside, store=store, results=results, failures=failures, options=options, data=data, rules=rules,
             attribution=Dataset(split.folder).info.get("attribution", "") if split else "",
         )  # fmt: skip
         (new / "index.html").write_text(html)
         size = sum(path.stat().st_size for path in new.rglob("*") if path.is_file())
-        shutil.rmtree(to, ignore_errors=True)
-        new.rename(to)
+        folder.mkdir(exist_ok=True)
+        for path in folder.iterdir():
+            (shutil.rmtree if path.is_dir() and not path.is_symlink() else os.unlink)(path)
+        for path in new.iterdir():
+            path.rename(folder / path.name)
+    except OSError as error:
+        if str(error.filename or new).startswith(str(new)):  # a full disk names no file
+            error.filename, error.filename2 = str(to), None
+        raise
     finally:
         shutil.rmtree(new, ignore_errors=True)
     return Written(to / "index.html", size, len(shown["queries"]), len(shown["methods"]), len(shown["images"]))
@@ -96,7 +107,7 @@ def write(
 
 def _html(
     *, dataset: str, summaries: Sequence[Mapping[str, Any]], documents: Sequence[Document], beside: Sequence[Document],
-    shown: Mapping[str, Any], protocol: str, results: Path, **given: Any,
+    shown: Mapping[str, Any], protocol: str, results: Path, data: str, rules: str, **given: Any,
 ) -> str:  # fmt: skip
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -110,7 +121,8 @@ def _html(
         protocol=protocol,
         explained=explained(protocol),
         figures=[each for each in every if each.picture],
-        absent_figures=absent_figures(dataset, protocol, every, results),
+        absent_figures=absent_figures(dataset, documents, results, data, rules),
+        rules=rules,
         texts=[each for each in every if not each.picture],
         facts=provenance.facts(own),
         stages=provenance.stages(own),

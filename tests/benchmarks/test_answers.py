@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.run import main
 from benchmarks.stages import Store
+from methods.stage import Stage
 
 DATASET = "openmoji-scenes-tiny"
 ROWS = "avg,clip,scene-facts,random"
@@ -163,6 +164,19 @@ def test_an_exported_run_scores_as_the_row_that_it_came_from(measured, tmp_path,
         path.unlink()
     assert main(["render", "--from-committed", "--results", str(results)]) == 0
     assert contents(results) == before
+
+
+def test_tiny_settings_on_other_data_are_only_printed(cell_work, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("benchmarks.datasets.data_stage", lambda name: Stage("data", "cell_work:data", {"name": name}))
+    Path("a.run").write_text("".join(f"test-{query} Q0 {100 + query // 2} 1 1.0 a\n" for query in range(20)))
+    score = ["score", "a.run", "--dataset", "ten", "--tiny"]
+    assert main([*score, "--store", "store"]) == 0
+    out = capsys.readouterr().out
+    assert out.endswith("a: R@1 100.0  R@5 -  R@10 -\nwritten: nowhere: tiny settings on other data (see --results)\n")
+    assert not Path("results").exists()
+    assert main([*score, "--store", "store", "--results", "mine"]) == 0
+    assert Path("mine/ten/runs/outside-a-seed0.json").is_file()
 
 
 @pytest.mark.slow

@@ -29,13 +29,13 @@ def make(results: Path) -> None:
     for folder, rows in (("openmoji-scenes", ROWS), ("openmoji-scenes@paper", {"avg": 0.4, "irgen": 0.5})):
         (results / folder / "runs").mkdir(parents=True)
         for row, share in rows.items():
-            stated = {**summary(row, share), "protocol": folder.partition("@")[2] or "clean"}
+            stated = {**summary(row, share), "protocol": folder.partition("@")[2] or "clean", "stages": {"tokenizer": "t1"}}
             (results / folder / "runs" / f"{row}-seed0.json").write_text(json.dumps(stated))
     points = [point(name, n, at / (n / 1000) ** falls) for name, (at, falls) in SPEEDS.items() for n in (1_000, 10_000, 300_000)]
     points += [point("clip-paper", 300_000, 1e6, batch=32)]
     (results / "openmoji-scenes" / "efficiency.json").write_text(json.dumps({"format": 1, "points": points}))
     shared = {"random": [0.01, 0.0], "pictures": [0.2, 0.1], "captions": [0.015, 0.0]}
-    codes = {"format": 1, "rows": [{"row": "avg", "shared": shared}]}
+    codes = {"format": 1, "rows": [{"row": "avg", "stages": {"tokenizer": "t1"}, "shared": shared}]}
     (results / "openmoji-scenes" / "codes.json").write_text(json.dumps(codes))
 
 
@@ -85,6 +85,16 @@ def test_verdicts_reach_the_csv(made):
     assert paper["clip-grows"]["verdict"] == "supported", "speed depends on no protocol"
 
 
+def test_rows_are_called_as_in_the_tables(made):
+    assert claims(made) == 0
+    text = (made / "openmoji-scenes" / "claims.md").read_text()
+    assert "IRGen 50.0" in text and "irgen 50.0" not in text
+    assert "AVG, first voken: near pictures / random pairs" in text and "avg, first voken" not in text
+    (made / "openmoji-scenes" / "codes.json").unlink()
+    assert claims(made) == 0
+    assert "AVG: its identifiers" in (made / "openmoji-scenes" / "claims.md").read_text()
+
+
 def test_a_larger_pool_is_read_from_its_own_folder(made):
     (made / "openmoji-scenes-5k" / "runs").mkdir(parents=True)
     for row, share in {"grace-numeric": 0.0, "grace-string": 0.0}.items():
@@ -113,6 +123,12 @@ def test_mistakes_are_answered(made, capsys, options, said):
     assert said in capsys.readouterr().err
 
 
+def test_an_unknown_data_set_gets_each_known_one_once(made, capsys):
+    assert claims(made, "--dataset", "zzz") == 2
+    listed = capsys.readouterr().err.partition("valid are ")[2].strip().split(", ")
+    assert "openmoji-scenes" in listed and len(listed) == len(set(listed))
+
+
 def test_nothing_measured_at_all(tmp_path, capsys):
     assert claims(tmp_path / "results") == 2
     assert "holds nothing measured of any data set" in capsys.readouterr().err
@@ -124,6 +140,27 @@ def test_damaged_records_are_named(made, capsys, text, said):
     assert claims(made) == 2
     error = capsys.readouterr().err
     assert "efficiency.json" in error and said in error
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "each"), [("codes.json", "rows", {"row": "avg"}), ("codes.json", "rows", 5), ("efficiency.json", "points", {})]
+)
+def test_records_that_lack_something_are_named(made, capsys, name, part, each):
+    path = made / "openmoji-scenes" / name
+    path.write_text(json.dumps({"format": 1, part: [each]}))
+    assert claims(made) == 2
+    error = capsys.readouterr().err
+    assert f"{path} is damaged ({part} without " in error and "delete it and measure again" in error and error.count("\n") == 1
+
+
+def test_a_report_on_other_identifiers_than_were_measured_is_left_out(made, capsys):
+    path = made / "openmoji-scenes" / "codes.json"
+    told = json.loads(path.read_text())
+    told["rows"][0]["stages"] = {"tokenizer": "t2"}
+    path.write_text(json.dumps(told))
+    assert claims(made, "--dataset", "openmoji-scenes", "--protocol", "clean") == 0
+    assert verdicts(made)["alike-pictures"]["verdict"] == "missing"
+    assert "other identifiers than were measured, and left out: avg; run " in capsys.readouterr().out
 
 
 def test_rows_of_other_queries_are_refused(made, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.identifiers import codes, codes_report
+from benchmarks.identifiers import codes, codes_figure, codes_report
 from benchmarks.identifiers.codes import RANDOM, SHARED, caption_means, dual_tower, ideal_matcher, levels, recalls, shared
 from benchmarks.identifiers.command import table_of
 from benchmarks.run import main
@@ -197,6 +197,19 @@ def test_what_a_row_reached_is_what_its_table_says(tmp_path):
         (tmp_path / "runs" / "avg-seed0.json").write_text(json.dumps(summary | {"stages": stages}))
         codes_report.write(stale, tmp_path)
         assert json.loads((tmp_path / "codes.json").read_text())["rows"][0]["reached"]["R@1"] == pytest.approx(reached)
+
+
+def test_the_figure_says_where_it_stops(tmp_path, monkeypatch):
+    kept = []
+    monkeypatch.setattr(codes_figure, "save", lambda figure, *_: kept.append(figure))
+    committed = Path(__file__).resolve().parents[2] / "results" / "openmoji-scenes"
+    stored = json.loads((committed / "codes.json").read_text())
+    short = stored | {"rows": [row for row in stored["rows"] if row["row"] == "avg"]}
+    for each, said in ((stored, "level, the first 10"), (short, "level")):
+        codes_figure.figure(each, tmp_path, "codes")
+        axes = kept[-1].axes[:2]
+        assert [axis.get_xlabel() for axis in axes] == [said] * 2
+        assert max(len(line.get_xdata()) for line in axes[0].lines) == (10 if each is stored else 4)
 
 
 def test_what_is_committed_is_what_its_numbers_say():

@@ -68,6 +68,20 @@ def test_a_terminal_is_shown_words_and_what_was_left_out(folders, capsys):
     assert [line.split()[2] for line in out.splitlines() if line.startswith("clip") and "R@10" in line] == ["-"]
 
 
+def test_a_side_that_ranks_enough_is_shown_beside_one_that_does_not(folders, capsys):
+    a, b = folders
+    assert main(["compare", f"{a}:clip", f"{b}:avg"]) == 0
+    out = capsys.readouterr().out
+    known = f"{100 * hits(stored(b, 'avg'), 10).mean():.1f}"
+    assert next(line for line in out.splitlines() if "R@10" in line).split()[3:] == ["R@10", "-", known, "-", "-", "-", "1/1"]
+    assert out.endswith("-: ranks fewer than K images.\n")
+    assert main(["compare", f"{a}:clip", f"{b}:avg", "--json"]) == 0
+    *_, line = json.loads(capsys.readouterr().out)["lines"]
+    assert line == {"row": "clip / avg", "metric": "R@10", "seeds": [1, 1], "b": float(known)}
+    assert main(["compare", f"{a}:avg", f"{b}:avg"]) == 0
+    assert "fewer than K" not in capsys.readouterr().out
+
+
 def test_two_named_rows_and_the_other_way_round(folders, capsys):
     a, b = folders
     assert main(["compare", f"{b}:avg", f"{a}:only-a", "--json"]) == 0

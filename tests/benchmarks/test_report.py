@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import replace
@@ -66,6 +67,14 @@ def test_rows_of_the_first_table_are_shown_before_variants_of_others():
     assert [method["key"] for method in shown if method["checked"]] == list(FIRST)
 
 
+def test_a_score_is_named_for_what_it_is():
+    split = SimpleNamespace(captions=["one"], caption_image_ids_Q=np.array([1]))
+    plain = answers([([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2])], [1])
+    made = [replace(plain, key=key, paradigm="generative") for key in ("avg", "avg-clip")]
+    shown = {method["key"]: method["score"] for method in browsed(split, made, 1, 1)["methods"]}
+    assert shown == {"avg": "log-probability of the identifier", "avg-clip": "cosine of caption and picture"}
+
+
 def test_queries_are_drawn_without_looking():
     assert drawn(5, 3).tolist() == [0, 1, 2]
     some = drawn(200, 5000)
@@ -120,30 +129,40 @@ def test_figures_have_words_and_files(tmp_path):
         (folder / name).write_text(text)
     found = {each.name: each for each in documents(folder, page, "files")}
     assert set(found) == {"speed", "lone"}
-    assert found["speed"].alt == "Speed.  One & two."
+    assert found["speed"].alt == "Figure speed."
     assert found["speed"].files == [("md", "files/speed.md"), ("pdf", "files/speed.pdf"), ("png", "files/speed.png")]
-    assert found["lone"].alt == "Figure lone"
+    assert found["lone"].alt == "Figure lone."
+    (tmp_path / "decoding").mkdir()
+    for name in ("codes-avg", "t5-base"):
+        (tmp_path / "decoding" / f"{name}.png").touch()
+        (tmp_path / "decoding" / f"{name}.md").write_text("**Heading.** What is said of it.\n\n| a |\n|--|\n| 1 |\n")
+    codes, decoding = (each.alt for each in documents(tmp_path / "decoding", page, "files"))
+    assert codes.startswith("Four panels, a colour a row: share of tokens") and decoding.startswith("Queries per second over beams")
+    assert all(alt.endswith(" The numbers follow.") and "What is said" not in alt for alt in (codes, decoding))
     assert sorted(path.name for path in (page / "files").iterdir()) == ["lone.png", "speed.md", "speed.pdf", "speed.png", "table1.md"]
 
 
-def test_folders_of_no_dataset_have_neither_runs_nor_tables(tmp_path):
-    for name in ("decoding/x.md", "scenes/runs/avg-seed0.json", "a+b/table1.md"):
+def test_folders_of_no_dataset_have_neither_its_name_nor_runs_nor_tables(tmp_path):
+    others = ("openmoji-scenes-5k/figure5.md", "openmoji-scenes@paper/codes.md", "mscoco-5k-five-captions/figure5.md")
+    for name in ("decoding/x.md", "own/runs/avg-seed0.json", "a+b/table1.md", *others):
         (tmp_path / name).parent.mkdir(parents=True)
         (tmp_path / name).touch()
     assert [path.name for path in of_no_dataset(tmp_path)] == ["decoding"]
     assert of_no_dataset(tmp_path / "nowhere") == []
+    (tmp_path / "three-seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
+    assert documents(tmp_path / "three-seeds", tmp_path / "page", "files") == [], "a results folder of its own"
 
 
 def test_the_papers_figures_that_are_missing_are_named(tmp_path):
-    there = [Document(name="figure4-full-size", heading="")]
-    assert absent_figures("scenes", "clean", there, tmp_path) == [("Figure 5", "python -m benchmarks.run figure5 --dataset scenes")]
-    assert absent_figures("scenes", "paper", [], tmp_path) == [
-        ("Figure 4", "python -m benchmarks.run figure4 --dataset scenes"),
-        ("Figure 5", "python -m benchmarks.run figure5 --dataset scenes --protocol paper"),
+    there, data = [Document(name="figure4-full-size", heading="")], "--dataset scenes --tiny"
+    assert absent_figures("scenes", there, tmp_path, data, "") == [("Figure 5", "python -m benchmarks.run figure5 --dataset scenes --tiny")]
+    assert absent_figures("scenes", [], tmp_path, data, " --protocol paper") == [
+        ("Figure 4", "python -m benchmarks.run figure4 --dataset scenes --tiny"),
+        ("Figure 5", "python -m benchmarks.run figure5 --dataset scenes --tiny --protocol paper"),
     ]
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "figure4.md").write_text("")
-    assert [name for name, _ in absent_figures("scenes", "paper", [], tmp_path)] == ["Figure 5"], "speed depends on no protocol"
+    assert [name for name, _ in absent_figures("scenes", [], tmp_path, data, "")] == ["Figure 5"], "speed depends on no protocol"
 
 
 def test_stages_that_rows_share_count_once():
@@ -185,6 +204,71 @@ def test_a_folder_that_cannot_be_is_named_with_its_own_option(tmp_path, capsys):
     (runs / "avg-seed0.json").write_text(json.dumps(summary("avg", 1.0, "openmoji-scenes-tiny")))
     assert run(tmp_path, "--to", "/dev/null/x/page") == 2
     assert "cannot write to /dev/null/x (Not a directory): name another folder with --to" in capsys.readouterr().err
+
+
+@pytest.fixture
+def measured(tmp_path) -> Path:
+    """Returns the results folder of one row of the tiny data."""
+    runs = tmp_path / "results" / "openmoji-scenes-tiny" / "runs"
+    runs.mkdir(parents=True)
+    cell = {**summary("avg", 1.0, "openmoji-scenes-tiny"), "index_bytes": 0, "seconds": {}}
+    (runs / "avg-seed0.json").write_text(json.dumps(cell))
+    return tmp_path / "results"
+
+
+def test_another_data_sets_figure_is_not_this_ones(tmp_path, measured):
+    for name in ("openmoji-scenes-5k/figure5", "decoding/speed"):
+        (measured / name).parent.mkdir()
+        (measured / f"{name}.png").touch()
+    (measured / "three-seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "files/decoding/speed.png" in page and "openmoji-scenes-5k" not in page and "three-seeds" not in page
+    assert (
+        "<strong>Figure 5: not measured.</strong> Command: <code>python -m benchmarks.run figure5 --dataset openmoji-scenes-tiny --tiny"
+        in page
+    )
+    assert "Each method searches all pictures for every caption" in page
+
+
+def test_the_claims_command_names_the_protocol(tmp_path, measured):
+    path = measured / "openmoji-scenes-tiny@paper" / "runs" / "avg-seed0.json"
+    path.parent.mkdir(parents=True)
+    told = json.loads((measured / "openmoji-scenes-tiny" / "runs" / path.name).read_text())
+    path.write_text(json.dumps({**told, "protocol": "paper"}))
+    for protocol, rules in (("clean", ""), ("paper", " --protocol paper")):
+        assert run(tmp_path, "--to", str(tmp_path / "page"), "--protocol", protocol) == 0
+        page = (tmp_path / "page" / "index.html").read_text()
+        assert f"<code>python -m benchmarks.run claims --dataset openmoji-scenes-tiny{rules}</code>" in page
+
+
+def test_a_document_that_is_no_text_is_named(tmp_path, measured, capsys):
+    (path := measured / "openmoji-scenes-tiny" / "codes.md").write_bytes(b"\xff\xfe")
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 2
+    assert capsys.readouterr().err == f"vokenbench: {path} is no text: delete it or render again\n"
+
+
+@pytest.mark.parametrize("name", [".", "link"])
+def test_a_folder_that_is_there_is_filled(tmp_path, measured, monkeypatch, name):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "link").symlink_to(tmp_path / "page")
+    (tmp_path / "page").mkdir()
+    monkeypatch.chdir(tmp_path / ("page" if name == "." else "empty"))
+    for _ in range(2):
+        assert run(tmp_path, "--to", name) == 0
+        assert {path.name for path in (tmp_path / "page").iterdir()} == {"index.html", "data.js", "report.css", "report.js", "pictures"}
+        assert Path(name, "index.html").is_file(), "nobody stands in a folder that is gone"
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "page", "results"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_full_disk_names_the_folder(tmp_path, measured, monkeypatch, capsys, known):
+    def full(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device", *([str(self)] if known else []))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert run(tmp_path, "--to", str(tmp_path / "page")) == 2
+    assert f"cannot read or write {tmp_path}/page (No space left on device): make room there" in capsys.readouterr().err
 
 
 def test_a_table_that_shows_speed_has_the_numbers_of_figure4(tmp_path):

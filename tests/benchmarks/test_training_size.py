@@ -81,7 +81,7 @@ def test_tables_say_what_was_measured_and_what_was_not():
     assert r"\begin{table}" in training_size.latex(found)
     body = list(csv.DictReader(io.StringIO(training_size.csv(found))))
     assert {(line["row"], line["train"]): float(line["value"]) for line in body}["avg", "10000"] == 45
-    assert next(line for line in body if line["row"] == "clip")["behind_clip"] == ""
+    assert next(line for line in body if line["row"] == "clip")["minus_clip"] == ""
 
 
 def test_other_test_scenes_are_refused(capsys, tmp_path):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ir_measures
 import numpy as np
@@ -13,7 +17,10 @@ from hypothesis import strategies as st
 from ir_measures import Success
 
 from benchmarks.metrics import hits, outcomes
-from benchmarks.rankings import trec
+from benchmarks.protocol import protocol as rules_of
+from benchmarks.rankings import outside, trec
+from benchmarks.record import read_summary
+from benchmarks.spec import RECALL
 from methods.data import Split
 from methods.pictures import Pictures
 from methods.retriever import Ranking
@@ -104,8 +111,15 @@ def test_the_order_of_lines_and_their_ranks_mean_nothing(tmp_path):
     np.testing.assert_array_equal(trec.read_run(tmp_path / "a.run", SPLIT).ids_QW, ranking.ids_QW)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_query(tmp_path):
+    (tmp_path / "a.run").write_text("\n".join(GOOD), "utf-8-sig")
+    assert (trec.read_run(tmp_path / "a.run", SPLIT).ids_QW[:, 0] == 100).all()
+
+
 def test_queries_and_images_as_tables():
-    assert trec.queries(SPLIT).splitlines()[:2] == ['test-0\t"caption ""0"""', 'test-1\t"caption ""1"""']
+    assert trec.queries(SPLIT).splitlines()[:2] == ['test-0\tcaption "0"', 'test-1\tcaption "1"']
+    spread = replace(SPLIT, captions=("two\nlines", "a\ttab  ", *SPLIT.captions[2:]))
+    assert trec.queries(spread).splitlines()[:2] == ["test-0\ttwo lines", "test-1\ta tab"]
     assert trec.images(SPLIT).splitlines()[1] == "107\t107.png"
     assert trec.qrels(SPLIT).splitlines()[1] == "test-1 0 107 1"
 
@@ -139,6 +153,35 @@ def test_a_query_without_an_answer_is_a_miss_where_that_is_said(tmp_path):
     ranking = trec.read_run(tmp_path / "a.run", SPLIT, missing_allowed=True)
     assert ranking.k == 1 and (ranking.ids_QW[:, 0] == 100).tolist() == [True] * 18 + [False] * 2
     assert hits(outcomes(ranking, SPLIT.caption_image_ids_Q), 1).tolist() == [1.0, *[0.0] * 11, 1.0, *[0.0] * 7]
+
+
+def scored(tmp_path: Path, split: Split, images: int) -> dict[str, Any]:
+    """Returns what `score` keeps of a run that ranks the first so many images alike for every query."""
+    lines = [
+        f"{name} Q0 {image} 1 {-place} a" for name in trec.query_names(split) for place, image in enumerate(split.image_ids_N[:images])
+    ]
+    (path := tmp_path / "a.run").write_text("\n".join(lines))
+    ranking, record = trec.read_run(path, split), {"key": "0123", "report": {"test": {}}}
+    return outside.summary("outside-a", "A", ["table1"], "none", ranking, path, "d", split, rules_of("clean"), record, RECALL)
+
+
+def test_a_run_over_a_whole_small_gallery_has_every_recall(tmp_path):
+    small = replace(SPLIT, image_ids_N=IDS_N[:8], caption_image_ids_Q=IDS_N[np.arange(Q) % 8])
+    metrics = scored(tmp_path, small, 8)["metrics"]
+    assert metrics["R@5"]["value"] == 70 and metrics["R@10"]["value"] == 100, "14 of 20 queries are of the first five images"
+    assert scored(tmp_path, small, 7)["metrics"]["R@10"] is None
+
+
+@pytest.mark.parametrize("lacking", ["label", "file", "sha256", "tables", "unanswered", "outside"])
+def test_a_damaged_summary_of_an_outside_system_is_named(tmp_path, lacking):
+    kept = scored(tmp_path, SPLIT, 10)
+    (path := tmp_path / "outside-a-seed0.json").write_text(json.dumps(kept))
+    assert read_summary(path) == kept
+    del (kept if lacking in kept else kept["outside"])[lacking]
+    path.write_text(json.dumps(kept))
+    with pytest.raises(ValueError, match=re.escape(str(path))) as error:
+        read_summary(path)
+    assert str(error.value).endswith(": delete it and score again")
 
 
 def test_a_file_that_is_no_text_or_not_there(tmp_path):
