@@ -70,7 +70,7 @@ class Pictures(Sequence["Image"]):
                 wide, high = picture.size
                 if wide * high > MAX_PIXELS:
                     raise self._bomb(name, f"{wide:,} × {high:,} pixels")
-                return picture.convert("RGB")
+                return self._of_16_bits(name, picture) if picture.mode[0] in "IF" else picture.convert("RGB")
         except PictureError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -84,6 +84,15 @@ class Pictures(Sequence["Image"]):
     def mapped(self, function: Callable[[Image], Result]) -> Iterator[Result]:
         """Yields `function(picture)` of each picture, in order; threads decode and call it ahead: a model need not wait for resizing."""
         return in_order(lambda row: function(self[row]), range(len(self)))
+
+    def _of_16_bits(self, name: str, picture: Image) -> Image:
+        """Returns a grey picture of modes I, I;16 and the like as RGB, 65535 as 255; `convert` would cut all above 255 to white."""
+        whole = picture.convert("I")
+        lowest, highest = whole.getextrema()
+        if picture.mode == "F" or not 0 <= lowest <= highest <= 65535:  # type: ignore[operator]
+            what = "its pixels are floating-point numbers, or beyond 16 bits; save it with 8 bits a channel"
+            raise PictureError(f"picture {name} in {self.root} cannot be read: {what}", "undecodable")
+        return whole.point(lambda value: value / 257 + 0.5).convert("RGB")
 
     def _bomb(self, name: str, what: str) -> PictureError:
         message = f"picture {name} in {self.root} is refused as a decompression bomb: {what}, of at most {MAX_PIXELS:,}; scale it down"
@@ -120,9 +129,14 @@ def tar_members(path: Path) -> dict[str, tuple[int, int]]:
 
     Raises:
         tarfile.TarError: if it is no such file, or damaged or cut.
+        PictureError: if two members have one name: one would hide the other.
     """
+    found: dict[str, tuple[int, int]] = {}
     with tarfile.open(path, "r:") as archive:
-        found = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+        for member in filter(tarfile.TarInfo.isfile, archive):
+            if member.name in found:
+                raise PictureError(f"{path}: member {member.name} comes twice: give each sample a name of its own", "refused")
+            found[member.name] = member.offset_data, member.size
     with path.open("rb") as file:
         file.seek(archive.offset)
         end = file.read(tarfile.BLOCKSIZE)

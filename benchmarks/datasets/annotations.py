@@ -42,14 +42,18 @@ class Annotations:
         )
 
     def check(self) -> None:
-        """Raises a ValueError, naming the first of them, if a split is empty, a name leaves the folder, an id is unfit or comes twice, or
-        a picture has no caption or an empty one: nothing can be measured on such data."""
+        """Raises a ValueError, naming the first of them, if a split is empty, a name leaves the folder, an id is unfit, a picture or
+        an id comes twice, or a picture has no caption or an empty one: nothing can be measured on such data."""
+        splits: dict[str, str] = {}
         seen: dict[int, tuple[str, str]] = {}
         for split in SPLITS:
             if not self.splits.get(split):
                 raise ValueError(f"there is no picture in the split {split!r}: a data set needs {', '.join(SPLITS)}")
             for entry in self.splits[split]:
                 check_name(entry.file)
+                if (other := splits.get(entry.file)) is not None:
+                    twice = "listed twice in {1}: list it once" if other == split else "in {0} and in {1}: keep it in one split"
+                    raise ValueError(f"picture {entry.file} is {twice.format(other, split)}")
                 if not 0 <= entry.image_id <= LARGEST_ID:
                     raise ValueError(f"picture {entry.file}: its image id {entry.image_id} is not between 0 and {LARGEST_ID}")
                 if entry.image_id in seen:
@@ -59,6 +63,7 @@ class Annotations:
                     raise ValueError(f"picture {entry.file} in {split} has no caption")
                 if not all(entry.captions):
                     raise ValueError(f"picture {entry.file} in {split} has an empty caption: take it out")
+                splits[entry.file] = split
                 seen[entry.image_id] = split, entry.file
 
 

@@ -117,6 +117,18 @@ def test_what_others_call_val_is_val(tmp_path, called):
     assert [entry.file for entry in found["train"]] == ["train-0000.tar/b.jpg"]
 
 
+def test_a_member_that_would_hide_another_is_named(tmp_path):
+    with tarfile.open(tmp_path / "train-0.tar", "w") as archive:
+        for raw in (b"one", b"two"):
+            member = tarfile.TarInfo("a.txt")
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+    for look in (shards.digest, lambda path: read(shards, tmp_path)):
+        with pytest.raises(ValueError, match=r"train-0.tar: member a.txt comes twice: give each sample a name of its own") as error:
+            look(tmp_path / "train-0.tar")
+        assert "no uncompressed tar file" not in str(error.value)
+
+
 def test_shards_of_which_some_say_no_split_are_named(tmp_path):
     for name in ("train-0", "valuable-0"):
         shard(tmp_path / f"{name}.tar", a_jpg=jpeg(1), a_txt=b"x")
