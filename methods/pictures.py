@@ -11,6 +11,7 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -85,6 +86,18 @@ class Pictures(Sequence["Image"]):
         """Yields `function(picture)` of each picture, in order; threads decode and call it ahead: a model need not wait for resizing."""
         return in_order(lambda row: function(self[row]), range(len(self)))
 
+    def missing(self) -> list[str]:
+        """Returns the names that lead to no file or member; reads none of them."""
+
+        def gone(name: str) -> bool:
+            try:
+                self._located(name)
+            except PictureError as error:
+                return error.why == "missing"
+            return False
+
+        return [name for name in self.files if gone(name)]
+
     def _of_16_bits(self, name: str, picture: Image) -> Image:
         """Returns a grey picture of modes I, I;16 and the like as RGB, 65535 as 255; `convert` would cut all above 255 to white."""
         whole = picture.convert("I")
@@ -99,25 +112,33 @@ class Pictures(Sequence["Image"]):
         return PictureError(message, "refused")
 
     def _read(self, name: str) -> bytes:
+        size, read = self._located(name)
+        if size > MAX_BYTES:
+            raise PictureError(f"picture {name} in {self.root} is refused: it has {size:,} bytes, of at most {MAX_BYTES:,}", "refused")
+        with self._naming(name):
+            return read()
+
+    def _located(self, name: str) -> tuple[int, Callable[[], bytes]]:
+        """Returns a picture's bytes by number, and what reads them."""
         check_name(name)
-        try:
+        with self._naming(name):
             if self.root.suffix == ".zip":
-                return self._of_size(name, self._archive.getinfo(name).file_size, lambda: self._archive.read(name))
+                return self._archive.getinfo(name).file_size, lambda: self._archive.read(name)
             shard, tar, member = name.partition(".tar/")
             path = self.root / (shard + ".tar" if tar else name)
             if not tar:
-                return self._of_size(name, path.stat().st_size, path.read_bytes)
+                return path.stat().st_size, path.read_bytes
             start, size = _members(path)[member]
-            return self._of_size(name, size, lambda: _part(path, start, size))
+            return size, lambda: _part(path, start, size)
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except (KeyError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise PictureError(f"picture {name} in {self.root} cannot be read: it is missing", "missing") from error
         except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
             raise PictureError(f"picture {name} in {self.root} cannot be read: {error}", "undecodable") from error
-
-    def _of_size(self, name: str, size: int, read: Callable[[], bytes]) -> bytes:
-        if size > MAX_BYTES:
-            raise PictureError(f"picture {name} in {self.root} is refused: it has {size:,} bytes, of at most {MAX_BYTES:,}", "refused")
-        return read()
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
