@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 COUNTS = ("images", "captions")
 FIRST = 10  # names listed of each kind of fault; their number is always given
-WHYS = {"missing": "missing", "undecodable": "damaged, or no picture", "refused": "refused (name out of the root, or too large)"}
+WHYS = {
+    "missing": "missing",
+    "undecodable": "damaged, no picture, or not of 8 or 16 bits a channel",
+    "refused": "refused (name out of the root, or too large)",
+}
 
 
 def verify(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from types import ModuleType
@@ -70,7 +71,7 @@ class Pictures(Sequence["Image"]):
                 wide, high = picture.size
                 if wide * high > MAX_PIXELS:
                     raise self._bomb(name, f"{wide:,} × {high:,} pixels")
-                return picture.convert("RGB")
+                return self._of_16_bits(name, picture) if picture.mode[0] in "IF" else picture.convert("RGB")
         except PictureError:
             raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -85,30 +86,59 @@ class Pictures(Sequence["Image"]):
         """Yields `function(picture)` of each picture, in order; threads decode and call it ahead: a model need not wait for resizing."""
         return in_order(lambda row: function(self[row]), range(len(self)))
 
+    def missing(self) -> list[str]:
+        """Returns the names that lead to no file or member; reads none of them."""
+
+        def gone(name: str) -> bool:
+            try:
+                self._located(name)
+            except PictureError as error:
+                return error.why == "missing"
+            return False
+
+        return [name for name in self.files if gone(name)]
+
+    def _of_16_bits(self, name: str, picture: Image) -> Image:
+        """Returns a grey picture of modes I, I;16 and the like as RGB, 65535 as 255; `convert` would cut all above 255 to white."""
+        whole = picture.convert("I")
+        lowest, highest = whole.getextrema()
+        if picture.mode == "F" or not 0 <= lowest <= highest <= 65535:  # type: ignore[operator]
+            what = "its pixels are floating-point numbers, or beyond 16 bits; save it with 8 bits a channel"
+            raise PictureError(f"picture {name} in {self.root} cannot be read: {what}", "undecodable")
+        return whole.point(lambda value: value / 257 + 0.5).convert("RGB")
+
     def _bomb(self, name: str, what: str) -> PictureError:
         message = f"picture {name} in {self.root} is refused as a decompression bomb: {what}, of at most {MAX_PIXELS:,}; scale it down"
         return PictureError(message, "refused")
 
     def _read(self, name: str) -> bytes:
+        size, read = self._located(name)
+        if size > MAX_BYTES:
+            raise PictureError(f"picture {name} in {self.root} is refused: it has {size:,} bytes, of at most {MAX_BYTES:,}", "refused")
+        with self._naming(name):
+            return read()
+
+    def _located(self, name: str) -> tuple[int, Callable[[], bytes]]:
+        """Returns a picture's bytes by number, and what reads them."""
         check_name(name)
-        try:
+        with self._naming(name):
             if self.root.suffix == ".zip":
-                return self._of_size(name, self._archive.getinfo(name).file_size, lambda: self._archive.read(name))
+                return self._archive.getinfo(name).file_size, lambda: self._archive.read(name)
             shard, tar, member = name.partition(".tar/")
             path = self.root / (shard + ".tar" if tar else name)
             if not tar:
-                return self._of_size(name, path.stat().st_size, path.read_bytes)
+                return path.stat().st_size, path.read_bytes
             start, size = _members(path)[member]
-            return self._of_size(name, size, lambda: _part(path, start, size))
+            return size, lambda: _part(path, start, size)
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except (KeyError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise PictureError(f"picture {name} in {self.root} cannot be read: it is missing", "missing") from error
         except (OSError, zipfile.BadZipFile, tarfile.TarError) as error:
             raise PictureError(f"picture {name} in {self.root} cannot be read: {error}", "undecodable") from error
-
-    def _of_size(self, name: str, size: int, read: Callable[[], bytes]) -> bytes:
-        if size > MAX_BYTES:
-            raise PictureError(f"picture {name} in {self.root} is refused: it has {size:,} bytes, of at most {MAX_BYTES:,}", "refused")
-        return read()
 
     @cached_property
     def _archive(self) -> zipfile.ZipFile:
@@ -120,9 +150,14 @@ def tar_members(path: Path) -> dict[str, tuple[int, int]]:
 
     Raises:
         tarfile.TarError: if it is no such file, or damaged or cut.
+        PictureError: if two members have one name: one would hide the other.
     """
+    found: dict[str, tuple[int, int]] = {}
     with tarfile.open(path, "r:") as archive:
-        found = {member.name: (member.offset_data, member.size) for member in archive if member.isfile()}
+        for member in filter(tarfile.TarInfo.isfile, archive):
+            if member.name in found:
+                raise PictureError(f"{path}: member {member.name} comes twice: give each sample a name of its own", "refused")
+            found[member.name] = member.offset_data, member.size
     with path.open("rb") as file:
         file.seek(archive.offset)
         end = file.read(tarfile.BLOCKSIZE)

@@ -30,10 +30,12 @@ class Annotations:
 
     Args:
         pictures: the folder that the entries' names are relative to.
+        hashed: whether the splits are by `hashed_split`, since nobody said them.
     """
 
     pictures: Path
     splits: Mapping[str, Sequence[Entry]]
+    hashed: bool = False
 
     def cut(self, captions: int) -> Annotations:
         """Returns the same with no more than the first so many captions of each picture."""
@@ -42,14 +44,19 @@ class Annotations:
         )
 
     def check(self) -> None:
-        """Raises a ValueError, naming the first of them, if a split is empty, a name leaves the folder, an id is unfit or comes twice, or
-        a picture has no caption or an empty one: nothing can be measured on such data."""
+        """Raises a ValueError, naming the first of them, if a split is empty, a name leaves the folder, an id is unfit, a picture or
+        an id comes twice, or a picture has no caption or an empty one: nothing can be measured on such data."""
+        splits: dict[str, str] = {}
         seen: dict[int, tuple[str, str]] = {}
         for split in SPLITS:
             if not self.splits.get(split):
-                raise ValueError(f"there is no picture in the split {split!r}: a data set needs {', '.join(SPLITS)}")
+                remedy = "; nobody says the splits here: name them with a `split` column, or in the shards' names" if self.hashed else ""
+                raise ValueError(f"there is no picture in the split {split!r}: a data set needs {', '.join(SPLITS)}{remedy}")
             for entry in self.splits[split]:
                 check_name(entry.file)
+                if (other := splits.get(entry.file)) is not None:
+                    twice = "listed twice in {1}: list it once" if other == split else "in {0} and in {1}: keep it in one split"
+                    raise ValueError(f"picture {entry.file} is {twice.format(other, split)}")
                 if not 0 <= entry.image_id <= LARGEST_ID:
                     raise ValueError(f"picture {entry.file}: its image id {entry.image_id} is not between 0 and {LARGEST_ID}")
                 if entry.image_id in seen:
@@ -59,6 +66,7 @@ class Annotations:
                     raise ValueError(f"picture {entry.file} in {split} has no caption")
                 if not all(entry.captions):
                     raise ValueError(f"picture {entry.file} in {split} has an empty caption: take it out")
+                splits[entry.file] = split
                 seen[entry.image_id] = split, entry.file
 
 
@@ -97,13 +105,14 @@ def gathered(rows: Iterable[tuple[str, str | None, Sequence[str]]], pictures: Pa
     splits: dict[str, list[Entry]] = {split: [] for split in SPLITS}
     for (name, split), captions in found.items():
         splits[split].append(Entry(name, ids[name], tuple(captions)))
-    return Annotations(pictures, splits)
+    return Annotations(pictures, splits, hashed=True not in stated)
 
 
 def known_split(split: str, where: str, also: Sequence[str] = ()) -> str:
-    """Returns the split, `val` where it is called as in `ALSO_VAL`, or raises a ValueError that lists the valid ones."""
-    if split in ALSO_VAL:
+    """Returns the split in small letters, `val` where it is called as in `ALSO_VAL`, or raises a ValueError that lists the valid ones."""
+    small = split.lower()
+    if small in ALSO_VAL:
         return "val"
-    if split not in (*SPLITS, *also):
+    if small not in (*SPLITS, *also):
         raise ValueError(f"{where}: unknown split {split!r}; valid are {', '.join((*SPLITS, *also))}")
-    return split
+    return small

@@ -1,8 +1,9 @@
 """A data set of one's own: a folder of pictures with one CSV or JSON Lines file of what is said of them.
 
-CSV with a header, or a JSON object a line: `image` (or `file_name`), the picture's name relative to the folder; `caption` (or `text`), in
-JSON also a list of captions; and, for all rows or none, `split`: train, val (or validation, valid, dev) or test. A picture may come in
-several rows. Without `split` the pictures are split by their names (`annotations.hashed_split`).
+CSV with a header, or a JSON object a line: `image` (or `file_name`), the picture's name relative to the folder; `caption` (or `text` or
+`captions`), in JSON also a list of captions; and, for all rows or none, `split`: train, val (or validation, valid, dev) or test. A header's
+names and splits may have capitals. A picture may come in several rows. Without `split` the pictures are split by their names
+(`annotations.hashed_split`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from benchmarks.datasets.annotations import Annotations, gathered, known_split, tidy
 
-IMAGE, CAPTION = ("image", "file_name"), ("caption", "text")
+IMAGE, CAPTION = ("image", "file_name"), ("caption", "text", "captions")
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -33,13 +34,19 @@ def read(root: Path, files: Sequence[Path]) -> Annotations:
     rows = _csv(file) if file.suffix == ".csv" else _jsonl(file)
     try:
         return gathered([_row(row, f"{file}, line {line}") for line, row in rows], root.resolve())
-    except (UnicodeDecodeError, csv.Error) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} cannot be read: {error}: save it as UTF-8") from error
+    except csv.Error as error:
         raise ValueError(f"{file} cannot be read: {error}") from error
 
 
 def _csv(file: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
+        header = reader.fieldnames or []
+        reader.fieldnames = columns = [name.strip().lower() for name in header]
+        if not set(columns) & set(IMAGE) or not set(columns) & set(CAPTION):
+            raise ValueError(f"{file}: its header is {','.join(header)!r}: name columns image and caption, separated by commas")
         for row in reader:
             if None in row:
                 raise ValueError(f"{file}, line {reader.line_num} has more columns than the header: put captions with commas in quotes")

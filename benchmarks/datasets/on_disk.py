@@ -1,7 +1,7 @@
 """Data sets that lie on disk: the form of what a root holds, the stage's settings, and the stage that lists them in the suite's own layout.
 
-The stage decodes nothing and copies no picture. Its key is the annotations' sha256, the options and the root; the pictures themselves are
-no part of it, and `verify-data` is what looks at them.
+The stage decodes nothing and copies no picture; it looks whether each is there. Its key is the annotations' sha256, the options and the
+root; the pictures themselves are no part of it, and `verify-data` is what looks at them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks.datasets.annotations import SPLITS, Annotations
 from benchmarks.datasets.karpathy import FOLDERS
 from benchmarks.datasets.known import expected, ids_digest
 from benchmarks.seal import UserError
+from methods.pictures import Pictures
 
 OWN = {
     # form: what of it a root may hold
@@ -139,6 +140,12 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
             raise ValueError("its annotations changed since the work was planned: give the same command again")
         annotations = found.annotations()
         annotations.check()
+        files = [entry.file for split in SPLITS for entry in annotations.splits[split]]
+        if gone := Pictures(annotations.pictures, files).missing():
+            raise ValueError(
+                f"{len(gone):,} of {len(files):,} pictures are missing, the first is {gone[0]}: put them into {annotations.pictures}, "
+                f"or take them out of the annotations; `verify-data --dataset {config['name']}` lists all such"
+            )
     except ValueError as error:
         raise UserError(f"{config['name']} in {root}: {error}") from error
     report: dict[str, Any] = {}

@@ -39,7 +39,7 @@ def read(root: Path, files: Sequence[Path]) -> Annotations:
     rows = []
     for file, split in stated.items():
         for picture, captions in _samples(file):
-            rows.append((f"{file.name}/{picture}", known_split(split[1].lower(), file.name) if split else None, captions))
+            rows.append((f"{file.name}/{picture}", known_split(split[1], file.name) if split else None, captions))
     return gathered(rows, root.resolve())
 
 
@@ -87,6 +87,8 @@ def _captions(raw: bytes, is_json: bool, where: str) -> list[str]:
         if not is_json:
             return [tidy(line) for line in text.split("\n") if line.strip()]
         stated = json.loads(text or "{}")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{where}: its captions cannot be read: {error}: save them as UTF-8") from error
     except ValueError as error:
         raise ValueError(f"{where}: its captions cannot be read: {error}") from error
     said = stated.get("captions") or stated.get("caption") or [] if isinstance(stated, dict) else []

@@ -88,7 +88,7 @@ def test_a_missing_and_a_damaged_picture_are_named(tree):
     cut.write_bytes(cut.read_bytes()[:500])
     assert faults() == [
         f"train: 1 pictures are missing: {missing.name}",
-        f"test: 1 pictures are damaged, or no picture: {cut.name}",
+        f"test: 1 pictures are damaged, no picture, or not of 8 or 16 bits a channel: {cut.name}",
     ]
 
 
@@ -154,7 +154,9 @@ def test_a_test_picture_in_train(tmp_path, tree):
     assert faults("mine") == ["1 test pictures equal a training picture: pictures/8.jpg = pictures/1.jpg"]
     with (own / "captions.csv").open("a") as stream:
         stream.write("pictures/2.jpg,Again.,test\n")
-    assert "1 test pictures are in train too: pictures/2.jpg" in faults("mine")
+    found = faults("mine")
+    assert "1 test pictures are in train too: pictures/2.jpg" in found
+    assert "picture pictures/2.jpg is in train and in test: keep it in one split" in found, "and no word of an id that nobody gave"
 
 
 def test_equal_pictures_and_captions_in_the_pool_are_noted(tmp_path):

@@ -115,6 +115,8 @@ def test_a_json_cut_short_is_named(tmp_path):
     ("change", "message"),
     [
         (lambda images: [image.update(split="train") for image in images], "no picture in the split 'val'"),
+        (lambda images: images[3].update(filename=images[0]["filename"]), r"picture \d+.jpg is in train and in test: keep it in one split"),
+        (lambda images: images[1].update(filename=images[0]["filename"]), r"picture \d+.jpg is listed twice in train: list it once"),
         (lambda images: images[3].update(imgid=0), r"image id 0 comes twice: \d+.jpg in train, \d+.jpg in test"),
         (lambda images: images[2].update(imgid=2**31), "is not between 0 and 2147483647"),
         (lambda images: images[2].update(sentences=[]), "in val has no caption"),

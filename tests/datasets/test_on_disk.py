@@ -123,6 +123,31 @@ def test_unfit_data_end_in_one_line(tmp_path, store):
     assert "\n" not in failed.value.cause
 
 
+@pytest.mark.parametrize("name", ["mine", "shards"])
+def test_missing_pictures_are_counted_before_any_work(tmp_path, store, name):
+    """Of shards those that are listed beside them: what a shard holds is there."""
+    root = TREES[name](tmp_path / "root")
+    if name == "mine":
+        for number in (3, 7):
+            (root / "pictures" / f"{number}.jpg").unlink()
+    else:
+        lines = [f"{split}-0000.tar/{number:06d}.jpg,x,{split}\n" for split, number in (("train", 0), ("val", 4), ("test", 0), ("test", 6))]
+        (root / "index").mkdir()
+        for shard in root.glob("*.tar"):
+            shard.rename(root / "index" / shard.name)
+        (root / "captions.csv").write_text("image,caption,split\nindex/" + "index/".join([*lines, "gone.tar/0.jpg,x,test\n"]))
+    remember("mine", root)
+    with pytest.raises(StageFailed) as failed:
+        store.run(data_stage("mine"))
+    first, count = ("pictures/3.jpg", 9) if name == "mine" else ("index/test-0000.tar/000000.jpg", 5)
+    assert failed.value.of_data
+    assert failed.value.cause == (
+        f"mine in {root}: 2 of {count} pictures are missing, the first is {first}: put them into {root}, or take them out of the "
+        "annotations; `verify-data --dataset mine` lists all such"
+    )
+    assert sum(split["missing"]["count"] for split in verify("mine")["splits"].values()) == 2
+
+
 def test_roots_are_remembered_by_name(tmp_path, config):
     assert root_of("flickr30k") is None
     root = write_flickr30k(tmp_path / 'a "quoted" ünïcode')

@@ -60,7 +60,18 @@ def test_hashed_split_by_hand():
         ("a.csv", "image,caption,split\na.jpg,x,eval\n", "a.csv, line 2: unknown split 'eval'; valid are train, val, test"),
         ("a.csv", "image,caption,split\na.jpg,x,train\nb.jpg,y,\n", r"and others do not \(a.jpg does, b.jpg does not\): say it"),
         ("a.csv", "image,caption\na.jpg,a cat, and a dog\n", "line 2 has more columns than the header: put captions with commas in quotes"),
-        ("a.csv", "picture,caption\na.jpg,x\n", "line 2 has no image or file_name; a header or keys name image, file_name, caption"),
+        (
+            "a.csv",
+            "picture,caption\na.jpg,x\n",
+            "a.csv: its header is 'picture,caption': name columns image and caption, separated by commas",
+        ),
+        (
+            "a.csv",
+            "image;caption;split\na.jpg;x;train\n",
+            "a.csv: its header is 'image;caption;split': name columns image and caption, sep",
+        ),
+        ("a.csv", "", "a.csv: its header is '': name columns image and caption"),
+        ("a.csv", "image,caption\n,x\n", "line 2 has no image or file_name; a header or keys name image, file_name, caption"),
         ("a.csv", "image,caption\na.jpg,\n", "line 2 has no caption or text"),
         ("a.csv", "image,caption\na.jpg,  \n", "line 2: a picture's name is one text"),
         ("a.jsonl", '{"image": "a.jpg", "caption": "x"}\n{"image": \n', "line 2 is no JSON"),
@@ -81,7 +92,10 @@ def test_a_bad_line_is_named(tmp_path, name, text, message):
 
 def test_bytes_that_are_no_text_are_named(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"image,caption\na.jpg,\xff\xfe\n")
-    with pytest.raises(ValueError, match=r"a.csv cannot be read: .*utf-8"):
+    with pytest.raises(ValueError, match=r"a.csv cannot be read: .*utf-8.*: save it as UTF-8$"):
+        read(folder, tmp_path)
+    (tmp_path / "a.csv").rename(tmp_path / "a.jsonl")
+    with pytest.raises(ValueError, match=r"a.jsonl cannot be read: .*utf-8.*: save it as UTF-8$"):
         read(folder, tmp_path)
 
 
@@ -106,6 +120,27 @@ def test_a_sample_is_what_shares_its_name_up_to_the_first_dot(tmp_path):
     assert [(entry.file, entry.captions) for entry in found] == [("test.tar/a/x.jpg", ("one",)), ("test.tar/b/x.png", ("two", "three"))]
 
 
+def test_capitals_in_a_header_and_in_splits_mean_nothing(tmp_path):
+    (tmp_path / "a.csv").write_text("Image, Caption,SPLIT\na.jpg,A Cat,Train\nb.jpg,y,Validation\nc.jpg,z,TEST\n")
+    found = read(folder, tmp_path).splits
+    assert [(entry.file, entry.captions) for entry in found["train"]] == [("a.jpg", ("A Cat",))]
+    assert [entry.file for split in ("val", "test") for entry in found[split]] == ["b.jpg", "c.jpg"]
+
+
+def test_captions_of_a_json_line_are_called_as_in_a_shard(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"image": "a.jpg", "captions": ["x", "y"], "split": "train"}\n')
+    assert read(folder, tmp_path).splits["train"][0].captions == ("x", "y")
+
+
+def test_a_split_that_nobody_names_and_that_is_empty_is_told_how_to_be_named(tmp_path):
+    (tmp_path / "a.csv").write_text("image,caption\na.jpg,x\n")  # in train, by its name
+    with pytest.raises(ValueError, match=r"the split 'val': a data set needs train, val, test; nobody says .* with a `split` column"):
+        read(folder, tmp_path).check()
+    (tmp_path / "a.csv").write_text("image,caption,split\na.jpg,x,train\n")
+    with pytest.raises(ValueError, match=r"the split 'val': a data set needs train, val, test$"):
+        read(folder, tmp_path).check()
+
+
 @pytest.mark.parametrize("called", ["val", "validation", "valid", "dev"])
 def test_what_others_call_val_is_val(tmp_path, called):
     (tmp_path / "a.csv").write_text(f"image,caption,split\na.jpg,x,{called}\nb.jpg,y,train\n")
@@ -115,6 +150,18 @@ def test_what_others_call_val_is_val(tmp_path, called):
     found = read(shards, tmp_path).splits
     assert [entry.file for entry in found["val"]] == [f"{called}-0000.tar/a.jpg"]
     assert [entry.file for entry in found["train"]] == ["train-0000.tar/b.jpg"]
+
+
+def test_a_member_that_would_hide_another_is_named(tmp_path):
+    with tarfile.open(tmp_path / "train-0.tar", "w") as archive:
+        for raw in (b"one", b"two"):
+            member = tarfile.TarInfo("a.txt")
+            member.size = len(raw)
+            archive.addfile(member, io.BytesIO(raw))
+    for look in (shards.digest, lambda path: read(shards, tmp_path)):
+        with pytest.raises(ValueError, match=r"train-0.tar: member a.txt comes twice: give each sample a name of its own") as error:
+            look(tmp_path / "train-0.tar")
+        assert "no uncompressed tar file" not in str(error.value)
 
 
 def test_shards_of_which_some_say_no_split_are_named(tmp_path):
@@ -132,6 +179,7 @@ def test_shards_of_which_some_say_no_split_are_named(tmp_path):
         ({"a_jpg": b"x"}, "sample a has no caption"),
         ({"a_jpg": b"x", "a_txt": b" \n"}, "sample a has no caption"),
         ({"a_jpg": b"x", "a_json": b"[1]"}, "sample a has no caption"),
+        ({"a_jpg": b"x", "a_txt": b"\xe9"}, "sample a: its captions cannot be read: .*: save them as UTF-8$"),
         ({"a_jpg": b"x", "a_json": b"{"}, "sample a: its captions cannot be read"),
         ({"a_jpg": b"x", "a_json": b'{"captions": ["a", null]}'}, "sample a: its captions are texts that are not empty"),
     ],

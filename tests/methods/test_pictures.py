@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from methods import pictures
 from methods.pictures import PictureError, Pictures, check_name, in_order
@@ -146,6 +147,41 @@ def test_a_file_of_hundreds_of_megabytes_is_not_read(root, monkeypatch):
     monkeypatch.setattr(pictures, "MAX_BYTES", 100)
     size = (root / "0.jpg").stat().st_size
     assert why(Pictures(root, ["0.jpg"])) == ("refused", f"picture 0.jpg in {root} is refused: it has {size:,} bytes, of at most 100")
+
+
+def written(values: np.ndarray, form: str, mode: str | None = None) -> bytes:
+    grey = Image.fromarray(values) if mode is None else Image.frombytes(mode, values.shape[::-1], values.tobytes())
+    grey.save(stream := io.BytesIO(), form)
+    return stream.getvalue()
+
+
+DEEP = np.array([[0, 128, 129, 257], [32896, 65279, 65406, 65535]])
+"""In 16 bits; 257 of them are 1 of 8, and what lies between is rounded: 128 / 257 = 0.498, 65406 / 257 = 254.498."""
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        written(DEEP.astype(np.uint16), "PNG"),
+        written(DEEP.astype(np.uint16), "TIFF"),
+        written(DEEP.astype(">u2"), "TIFF", "I;16B"),
+        written(DEEP.astype(np.uint16), "PPM"),  # opens as mode I
+        written(DEEP.astype(np.int32), "TIFF"),
+    ],
+)
+def test_grey_pictures_of_16_bits_are_not_cut_to_white(root, raw):
+    (root / "deep").write_bytes(raw)
+    grey = np.asarray(Pictures(root, ["deep"])[0])
+    assert grey.tolist() == [[[value] * 3 for value in row] for row in ([0, 0, 1, 1], [128, 254, 254, 255])]
+
+
+@pytest.mark.parametrize("values", [DEEP.astype(np.float32) / 65535, DEEP.astype(np.int32) + 1, DEEP.astype(np.int32) - 1])
+def test_pixels_that_are_no_whole_numbers_of_16_bits_are_refused(root, values):
+    (root / "float.tif").write_bytes(written(values, "TIFF"))
+    kind, message = why(Pictures(root, ["float.tif"]))
+    assert kind == "undecodable"
+    told = "its pixels are floating-point numbers, or beyond 16 bits; save it with 8 bits a channel"
+    assert message == f"picture float.tif in {root} cannot be read: {told}"
 
 
 @pytest.mark.parametrize("raw", [jpeg(0)[:400], b"", b"GIF89a", png_header(64), b"\x89PNG\r\n\x1a\n" + b"x" * 60])
