@@ -56,7 +56,7 @@ class Models:
     Args:
         encode: returns CLIP's vectors of captions, (Q, D).
         vectors_RD: of the real gallery's pictures, to which random ones are added.
-        avg, grace: with a generator; what they have indexed is replaced.
+        avg, grace: with a generator; what they have indexed is replaced. GRACE is None where it is not timed.
         codes_RL: AVG's identifiers of the real gallery.
     """
 
@@ -64,7 +64,7 @@ class Models:
     vectors_RD: np.ndarray
     avg: GenerativeRetriever
     codes_RL: np.ndarray
-    grace: GenerativeRetriever
+    grace: GenerativeRetriever | None
 
     def ways(self, images: int, gallery: str, wanted: Callable[[str], bool], probe: Texts) -> Iterator[tuple[str, Way]]:
         """Yields each wanted way's name and the way, made ready.
@@ -77,10 +77,12 @@ class Models:
         if any(map(wanted, VECTORS)):
             yield from self._vectors(vectors_ND, wanted, probe)
         generative: dict[str, tuple[GenerativeRetriever, int]] = {f"avg-beam{beam}": (self.avg, beam) for beam in BEAMS}
-        generative["grace-structured"] = (self.grace, GRACE_BEAM)
         if any(map(wanted, (*generative, "avg-clip"))):
             self._index(self.avg, padding.codes(self.codes_RL, images, self.avg.generator.tokens, gallery))
+        if wanted("grace-structured"):
+            assert self.grace is not None, "GRACE is timed where there is one"
             self._index(self.grace, padding.paths(images, self.grace.generator.tokens, gallery))
+            generative["grace-structured"] = (self.grace, GRACE_BEAM)
         for name, (retriever, beam) in generative.items():
             if wanted(name):
                 yield name, Way(retriever.encode, _beam(retriever, beam), retriever.index_bytes())

@@ -122,9 +122,10 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
     tiny, series = settings["tiny"], settings["series"]
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     machine = {**environment(), "threads": torch.get_num_threads(), "gpu": gpu, "products": product_format()}
+    cells = [] if settings["full_size"] else plans(settings["dataset"], tiny, series)
     record = {
         "settings": json.loads(json.dumps(settings)),
-        "models": {} if settings["full_size"] else behind(plans(settings["dataset"], tiny)),
+        "models": behind(cells),
         "machine": machine,
     }
     checkpoint = Checkpoint(stages, {**record, "machine": {**machine, "scheduler": None}}, click.echo)
@@ -134,7 +135,7 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
 
         models = full_size.models(tiny)
     else:
-        models = trained(settings["dataset"], tiny, stages)
+        models = trained(cells, stages)
     timed: Sequence[str] = [name for name in series if name not in PAIRED]
     wanted_pairs = [name for name in series if name in PAIRED]
     if wanted_pairs and "clip-matrix" not in timed:

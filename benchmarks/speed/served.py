@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from methods.serving import Models, Pairs
 
 QUERIES = 256
+GRACE = "grace-structured"
+"""A row of Table 1, and the series of the same name."""
 WEIGHTS = ("generator", "encoder")
 
 
@@ -27,9 +29,10 @@ def captions(dataset: str, store: Store) -> Sequence[str]:
     return found[:: max(1, len(found) // QUERIES)][:QUERIES]
 
 
-def plans(dataset: str, tiny: bool) -> list[CellPlan]:
-    """Returns the cells whose models are served: of Table 1, its first seed."""
-    return plan_cells(chosen(TABLE1, SERVED), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
+def plans(dataset: str, tiny: bool, series: Sequence[str]) -> list[CellPlan]:
+    """Returns the cells whose models are served: of Table 1, its first seed; GRACE's only where it is timed."""
+    rows = [row for row in SERVED if row != GRACE or row in series]
+    return plan_cells(chosen(TABLE1, rows), [dataset], DEFAULT_PROTOCOL, tiny=tiny)
 
 
 def behind(plans: Sequence[CellPlan]) -> dict[str, str]:
@@ -41,12 +44,13 @@ def behind(plans: Sequence[CellPlan]) -> dict[str, str]:
     return found
 
 
-def trained(dataset: str, tiny: bool, store: Store) -> Models:
-    """Returns the models of a data set; what is missing of their stages is made."""
+def trained(plans: Sequence[CellPlan], store: Store) -> Models:
+    """Returns the models of cells as `plans` returns them; what is missing of their stages is made."""
     from methods.serving import Models, real_vectors
 
-    retrievers = {plan.row.key: _indexed(plan, store) for plan in plans(dataset, tiny)}
-    clip, avg, grace = (retrievers[key] for key in SERVED)
+    retrievers = {plan.row.key: _indexed(plan, store) for plan in plans}
+    clip, avg, grace = (retrievers.get(key) for key in SERVED)
+    assert clip is not None and avg is not None
     return Models(clip.encode, real_vectors(clip.index()), avg, avg.index()["codes_XL"], grace)
 
 

@@ -21,6 +21,7 @@ from benchmarks.speed import efficiency_report
 from benchmarks.speed.checkpoint import Checkpoint
 from benchmarks.speed.efficiency import LEAST, SERIES, Answers, measured, paired, place
 from benchmarks.speed.efficiency_figure import LOOKS, NAMES
+from benchmarks.speed.served import plans
 from benchmarks.stages import Store
 from benchmarks.tables.table2 import TABLE2
 from methods.serving import Way, shared
@@ -134,6 +135,13 @@ def test_a_record_says_what_ran_where_and_in_which_format():
     assert place(fast).startswith("Some GPU; on 2 threads of Some CPU what faiss searches")
     assert place(fast).endswith("products of towers and BLIP in bfloat16, all else in float32")
     assert place(fast, full_size=True).endswith("products of models in bfloat16, all else in float32")
+
+
+def test_grace_is_trained_only_where_it_is_timed():
+    rows = [
+        [plan.row.key for plan in plans("openmoji-scenes-tiny", True, series)] for series in (["clip-flat", "blip-pairs"], list(SERIES))
+    ]
+    assert rows == [{"clip", "avg"}, {"clip", "avg", "grace-structured"}]
 
 
 def test_generators_of_full_size_compute_in_the_format_of_towers(monkeypatch):
