@@ -138,9 +138,8 @@ def test_a_record_says_what_ran_where_and_in_which_format():
 
 
 def test_grace_is_trained_only_where_it_is_timed():
-    rows = [
-        [plan.row.key for plan in plans("openmoji-scenes-tiny", True, series)] for series in (["clip-flat", "blip-pairs"], list(SERIES))
-    ]
+    timed = (["clip-flat", "blip-pairs"], list(SERIES))
+    rows = [{plan.row.key for plan in plans("openmoji-scenes-tiny", True, series)} for series in timed]
     assert rows == [{"clip", "avg"}, {"clip", "avg", "grace-structured"}]
 
 
