@@ -103,9 +103,9 @@ def documents(folder: Path, into: Path, beside: str) -> list[Document]:
                 name=name,
                 heading=heading or name.replace("-", " ").capitalize(),
                 lead=lead,
-                body=body,
+                body=body.strip(),
                 picture=f"{beside}/{paths['.png'].name}" if ".png" in paths else "",
-                alt=f"{shows} The numbers follow." if body else shows,
+                alt=f"{shows} The numbers follow." if body.strip() else shows,
                 files=files,
             )
         )

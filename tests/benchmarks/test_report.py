@@ -136,10 +136,16 @@ def test_figures_have_words_and_files(tmp_path):
     for name in ("codes-avg", "t5-base"):
         (tmp_path / "decoding" / f"{name}.png").touch()
         (tmp_path / "decoding" / f"{name}.md").write_text("**Heading.** What is said of it.\n\n| a |\n|--|\n| 1 |\n")
-    codes, decoding = (each.alt for each in documents(tmp_path / "decoding", page, "files"))
+    codes, decoding = (each.alt for each in documents(tmp_path / "decoding", page, "files/decoding"))
     assert codes.startswith("Four panels, a colour a row: share of tokens") and decoding.startswith("Queries per second over beams")
     assert all(alt.endswith(" The numbers follow.") and "What is said" not in alt for alt in (codes, decoding))
-    assert sorted(path.name for path in (page / "files").iterdir()) == ["lone.png", "speed.md", "speed.pdf", "speed.png", "table1.md"]
+    assert sorted(path.name for path in (page / "files").iterdir() if path.is_file()) == [
+        "lone.png",
+        "speed.md",
+        "speed.pdf",
+        "speed.png",
+        "table1.md",
+    ]
 
 
 def test_folders_of_no_dataset_have_neither_its_name_nor_runs_nor_tables(tmp_path):
@@ -258,7 +264,7 @@ def test_a_folder_that_is_there_is_filled(tmp_path, measured, monkeypatch, name)
         assert run(tmp_path, "--to", name) == 0
         assert {path.name for path in (tmp_path / "page").iterdir()} == {"index.html", "data.js", "report.css", "report.js", "pictures"}
         assert Path(name, "index.html").is_file(), "nobody stands in a folder that is gone"
-    assert {path.name for path in tmp_path.iterdir()} == {"empty", "page", "results"}
+    assert {path.name for path in tmp_path.iterdir()} == {"empty", "page", "results", "store"}
 
 
 @pytest.mark.parametrize("known", [True, False])
