@@ -118,6 +118,7 @@ def _data_lacking(dataset: str) -> str:
 
 def text(found: Mapping[str, Any]) -> str:
     """Returns what `examine` found for people; what keeps something from running is marked by `!`."""
+    from benchmarks.prefetch import remedied
 
     def mark(ok: bool) -> str:
         return " " if ok else "!"
@@ -141,7 +142,7 @@ def text(found: Mapping[str, Any]) -> str:
         for dataset, facts in state["data"].items():
             told = "can run now" if facts["ready"] else facts["needs"] or "needs models, see below"
             lines.append(f"{mark(facts['ready'])} {name} on {dataset}: {told}")
-        lines += [f"      {need}" for need in state["models lacking"]]
+        lines += [f"      {line}" for line in remedied(state["models lacking"], name)]
     return "\n".join(lines)
 
 

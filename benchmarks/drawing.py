@@ -26,11 +26,16 @@ def set_style() -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
-    """Writes `name.png` and `name.pdf`, without dates, and closes the figure."""
+    """Writes `name.png` and `name.pdf`, without dates, and closes the figure. An OSError names the file."""
     import matplotlib.pyplot as plt
 
     for ending in ("png", "pdf"):
-        figure.savefig(folder / f"{name}.{ending}", dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
+        path = folder / f"{name}.{ending}"
+        try:
+            figure.savefig(path, dpi=150, metadata={"CreationDate": None} if ending == "pdf" else {"Software": None})
+        except OSError as error:
+            error.filename = str(path)  # a full disk names none
+            raise
     plt.close(figure)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,18 @@ def _place(entry: Mapping[str, Any]) -> Path:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def remedied(lacking: Sequence[str], *given: str) -> list[str]:
+    """Returns lines of NEED: REMEDY without the remedy of models, of which there may be many; the command that fetches them is the last.
+
+    Args:
+        given: what `prefetch` is given: the table and its options.
+    """
+    remedy = f": {Need('hub', '').remedy}"
+    lines = [line.removesuffix(remedy) for line in lacking]
+    fetch = f"models are fetched, where there is a network, by `python -m benchmarks.run {shlex.join(['prefetch', *given])}`"
+    return [*lines, fetch] if lines != list(lacking) else lines
 
 
 def told(gone: Sequence[Need]) -> str:

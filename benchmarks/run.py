@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from benchmarks.tables import TABLES
 from methods import machine
 
 INTERRUPTED = 130
+INTERRUPTION = "interrupted; finished stages are kept, run the same command to go on"
 
 
 class Commands(click.Group):
@@ -81,7 +83,7 @@ def run_table(
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
     from benchmarks import campaign, overrides, results_folder, tables
-    from benchmarks.prefetch import needed, refuse_missing
+    from benchmarks.prefetch import needed, refuse_missing, remedied
     from benchmarks.render import markdown
     from benchmarks.stages import Store
     from methods import needs
@@ -109,8 +111,10 @@ def run_table(
         for stage in (missing := campaign.missing(plans, stages)):
             click.echo(f"{stage.name:12} {stage.key}  about {stages.durations.expected(stage):.0f} s")
         total = sum(stages.durations.expected(stage) for stage in missing)
-        for need in needs.missing(needed(plans, stages)):
-            click.echo(f"not on this machine: {need}: {need.remedy}")
+        lacking = [f"not on this machine: {need}: {need.remedy}" for need in needs.missing(needed(plans, stages))]
+        given = [*(["--rows", ",".join(rows)] if rows else []), *(part for each in assignments for part in ("--set", each))]
+        for line in remedied(lacking, name, *given, *(["--protocol", protocol] if protocol != campaign.DEFAULT_PROTOCOL else [])):
+            click.echo(line)
         click.echo(f"{len(missing)} stages of {len(plans)} cells are missing, about {total / 60:.0f} min")
         return 0
     refuse_missing(plans, stages)
@@ -236,16 +240,9 @@ def prefetch(
     Models do not depend on the data set. Run it where there is a network; elsewhere HF_HUB_OFFLINE=1 then works.
     """
     from benchmarks import campaign, overrides, prefetch, tables
+    from methods.needs import missing
 
     path = manifest or store / prefetch.MANIFEST
-    if check:
-        if not path.exists():
-            raise ValueError(f"no manifest at {path}: run prefetch, or name another with --manifest")
-        stated = prefetch.read_manifest(path)
-        for line in (wrong := prefetch.faults(stated)):
-            click.echo(line)
-        click.echo(f"{len(stated['models'])} models of {path}: {f'{len(wrong)} files are not as stated' if wrong else 'all as stated'}")
-        return 2 if wrong else 0
     if not table and (rows or assignments):
         raise ValueError("--rows and --set belong to one table: name it, e.g. `prefetch table1 --set ...`")
     chosen = [campaign.chosen(tables.table(name), rows) for name in ([table] if table else TABLES)]
@@ -253,6 +250,20 @@ def prefetch(
     def wanted() -> list[Any]:
         return [need for each in chosen for need in prefetch.needs_of(each.rows, protocol, overrides.parsed(assignments, each))]
 
+    if check:
+        if not path.exists():
+            none = f"no manifest at {path}: run prefetch, or name another with --manifest"
+            if manifest:
+                raise ValueError(none)
+            if gone := missing(wanted()):
+                raise ValueError(f"{none}; {prefetch.told(gone)}")
+            click.echo(f"all that is needed is on this machine; there is no manifest at {path}, so hashes could not be compared")
+            return 0
+        stated = prefetch.read_manifest(path)
+        for line in (wrong := prefetch.faults(stated)):
+            click.echo(line)
+        click.echo(f"{len(stated['models'])} models of {path}: {f'{len(wrong)} files are not as stated' if wrong else 'all as stated'}")
+        return 2 if wrong else 0
     left = prefetch.prefetch(wanted, path, click.echo)
     stated = prefetch.read_manifest(path)
     wrong = prefetch.faults(stated)
@@ -291,7 +302,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return cli.main(arguments, prog_name="python -m benchmarks.run", standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; finished stages are kept, run the same command to go on", err=True)
+        click.echo(INTERRUPTION, err=True)
         return INTERRUPTED
     except click.NoSuchOption as error:
         from methods.spelling import suggestion
@@ -332,5 +343,13 @@ def _mistake(message: str) -> int:
     return 2
 
 
+def _terminated(number: int, frame: Any) -> None:
+    """Says on SIGTERM what is said on an interrupt, and ends by it as at once as if nobody listened."""
+    os.write(sys.stderr.fileno(), f"{INTERRUPTION}\n".encode())
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _terminated)
     sys.exit(main())

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.overrides import parsed
-from benchmarks.prefetch import faults, needs_of, read_manifest
+from benchmarks.prefetch import faults, needs_of, read_manifest, remedied
 from benchmarks.run import main
 from benchmarks.tables import TABLES, table
 from methods.needs import Need
@@ -166,7 +166,8 @@ def test_what_the_hub_does_not_have_is_one_line(hub, tmp_path):
     assert done.returncode == 2
     assert "HF_HUB_OFFLINE is set and model tiny/nothing is not here" in done.stderr
     done = run(tmp_path, *clip_row("tiny/nothing"), "--dry-run")
-    assert "not on this machine: model tiny/nothing: run `prefetch`" in done.stdout
+    assert "not on this machine: model tiny/nothing\n" in done.stdout
+    assert f"by `python -m benchmarks.run prefetch {' '.join(clip_row('tiny/nothing'))}`\n" in done.stdout
 
 
 def test_rows_need_the_same_on_whichever_data_set_they_are():
@@ -207,6 +208,28 @@ def test_a_manifest_of_another_kind_is_refused(tmp_path):
     (tmp_path / "other.json").write_text('{"format": 2}')
     with pytest.raises(ValueError, match=r"other\.json is no manifest that prefetch wrote .*--manifest"):
         read_manifest(tmp_path / "other.json")
+
+
+def test_a_check_without_a_manifest_says_what_is_there_and_what_is_not(tmp_path, capsys):
+    (tmp_path / "t5").mkdir()
+    (tmp_path / "t5" / "config.json").write_text('{"model_type": "t5"}')
+    check = ["prefetch", "table1", "--rows", "avg", "--check", "--store", str(tmp_path), "--set"]
+    assert main([*check, f"avg.backbone={tmp_path}/t5"]) == 0
+    there = f"all that is needed is on this machine; there is no manifest at {tmp_path}/prefetch.json, so hashes could not be compared\n"
+    assert capsys.readouterr().out == there
+    assert main([*check, "avg.backbone=tiny/nothing"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(
+        f"vokenbench: no manifest at {tmp_path}/prefetch.json: run prefetch, or name another with --manifest; not on this"
+    )
+    assert "not on this machine: model tiny/nothing" in told and told.count("\n") == 1
+
+
+def test_the_remedy_of_many_models_is_one_command():
+    lines = [f"{need}: {need.remedy}" for need in (Need("hub", "a/b"), Need("hub", "c/d"), Need("environment", "lavis"))]
+    command = "models are fetched, where there is a network, by `python -m benchmarks.run prefetch references --rows a,b`"
+    assert remedied(lines, "references", "--rows", "a,b") == ["model a/b", "model c/d", "environment lavis: run `make lavis`", command]
+    assert remedied(lines[2:], "references") == lines[2:]
 
 
 @pytest.mark.slow

@@ -11,9 +11,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.drawing import save
+from benchmarks.stages import Store
 from tests.command import ROOT, environment
 from tests.command import run as run_here
 
@@ -86,6 +89,7 @@ def test_help_answers_without_heavy_imports(tmp_path):
             ["table1", "--rows", "avg", "--set", "avg.language_model=llama", "--set", "avg.generator.heads=7"],
             "heads: 7 of a language_model do not divide its width 256 into even parts: set heads or width",
         ),
+        (["prefetch", "nonsense", "--check"], "unknown table 'nonsense'"),
         (["prefetch", "--check", "--manifest", "none.json"], "no manifest at none.json: run prefetch, or name another with --manifest"),
         (["table1", "--tiny", "--profile", "generic"], "--profile is for --executor slurm: give both"),
         (["table1", "--tiny", "--executor", "local", "--profile", "generic"], "--profile is for --executor slurm: give both"),
@@ -197,6 +201,12 @@ def test_a_full_disk_under_results_is_one_line_and_loses_nothing(measured, tmp_p
         assert contents(tmp_path / "results") == before
 
 
+def test_a_full_disk_under_a_figure_is_named(tmp_path):
+    figure = SimpleNamespace(savefig=lambda path, **how: full_disk(None))
+    with pytest.raises(OSError, match=r"No space left on device: '.*/figure4.png'"):
+        save(figure, tmp_path, "figure4")
+
+
 def test_a_folder_where_a_file_belongs_is_named(measured, tmp_path):
     shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     (tmp_path / "trec" / "test.qrels").mkdir(parents=True)
@@ -260,15 +270,18 @@ def test_methods_lists_what_can_be_set(tmp_path):
     assert "grace-structured" in listed.stdout
 
 
-def test_an_interrupt_is_one_line_and_nothing_half_written_stays(tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_an_interrupt_is_one_line_and_nothing_half_written_is_taken_for_whole(tmp_path, sent, code):
     command = [sys.executable, "-m", "benchmarks.run", "data", "--dataset", "openmoji-scenes"]
     process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert "[1/1] data" in process.stderr.readline()
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     out, error = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert out == ""
     assert error.strip() == "interrupted; finished stages are kept, run the same command to go on"
+    if sent == signal.SIGTERM:
+        Store(tmp_path / "store")  # what a terminated one leaves is removed by the next
     assert list((tmp_path / "store").glob("*/.*")) == []
     assert list((tmp_path / "store").glob("data/*")) == []
