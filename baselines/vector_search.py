@@ -93,7 +93,8 @@ class MatrixSearch(VectorSearch):
 
     def __init__(self, vectors_ND: np.ndarray, cells: int = 1 << 25, device: torch.device | str = "cpu"):
         super().__init__(vectors_ND)
-        self.vectors_ND = torch.as_tensor(vectors_ND, dtype=torch.float32, device=device)  # on the CPU the given array itself
+        held_ND = vectors_ND if vectors_ND.flags.writeable else vectors_ND.copy()  # torch wants arrays that it may write
+        self.vectors_ND = torch.as_tensor(held_ND, dtype=torch.float32, device=device)  # on the CPU the array itself
         self.cells = cells
 
     def _nearest(self, queries_QD: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from benchmarks import everything, rewriting, rules
+from benchmarks import everything, rewriting, rules, termination
 from benchmarks.batch import commands as batch_commands
 from benchmarks.growth import command as growth
 from benchmarks.identifiers import command as identifiers
@@ -35,7 +34,6 @@ from benchmarks.tables import TABLES
 from methods import machine
 
 INTERRUPTED = 130
-INTERRUPTION = "interrupted; finished stages are kept, run the same command to go on"
 
 
 class Commands(click.Group):
@@ -302,7 +300,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return cli.main(arguments, prog_name="python -m benchmarks.run", standalone_mode=False) or 0
     except (click.Abort, KeyboardInterrupt):
-        click.echo(INTERRUPTION, err=True)
+        click.echo(termination.TOLD, err=True)
         return INTERRUPTED
     except click.NoSuchOption as error:
         from methods.spelling import suggestion
@@ -343,13 +341,6 @@ def _mistake(message: str) -> int:
     return 2
 
 
-def _terminated(number: int, frame: Any) -> None:
-    """Says on SIGTERM what is said on an interrupt, and ends by it as at once as if nobody listened."""
-    os.write(sys.stderr.fileno(), f"{INTERRUPTION}\n".encode())
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
+    termination.told_of()
     sys.exit(main())

@@ -23,7 +23,6 @@ from benchmarks.datasets.annotations import SPLITS, Annotations
 from benchmarks.datasets.karpathy import FOLDERS
 from benchmarks.datasets.known import expected, ids_digest
 from benchmarks.seal import UserError
-from methods.pictures import Pictures
 
 OWN = {
     # form: what of it a root may hold
@@ -140,6 +139,8 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
             raise ValueError("its annotations changed since the work was planned: give the same command again")
         annotations = found.annotations()
         annotations.check()
+        from methods.pictures import Pictures
+
         files = [entry.file for split in SPLITS for entry in annotations.splits[split]]
         if gone := Pictures(annotations.pictures, files).missing():
             raise ValueError(

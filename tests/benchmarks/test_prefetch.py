@@ -213,6 +213,7 @@ def test_a_manifest_of_another_kind_is_refused(tmp_path):
 def test_a_check_without_a_manifest_says_what_is_there_and_what_is_not(tmp_path, capsys):
     (tmp_path / "t5").mkdir()
     (tmp_path / "t5" / "config.json").write_text('{"model_type": "t5"}')
+    (tmp_path / "t5" / "tokenizer.json").write_text("{}")
     check = ["prefetch", "table1", "--rows", "avg", "--check", "--store", str(tmp_path), "--set"]
     assert main([*check, f"avg.backbone={tmp_path}/t5"]) == 0
     there = f"all that is needed is on this machine; there is no manifest at {tmp_path}/prefetch.json, so hashes could not be compared\n"
