@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rankings.outside import KNOWN, OUTSIDE
-
 SUMMARY = ("row", "method", "dataset", "split", "protocol", "seed", "knobs", "exposure", "images", "queries", "outcomes")
 """Keys that every run summary has, of outside systems too."""
+OUTSIDE = "outside-"
+"""How the row keys of outside systems begin, and so the names of their summaries' files."""
+KNOWN = ("label", "file", "sha256", "tables")
+"""What the summary of an outside system says of it alone."""
 
 
 def read_measured(path: Path, what: str, remedy: str, keys: Sequence[str] = ()) -> dict[str, Any]:

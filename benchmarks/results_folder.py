@@ -23,8 +23,7 @@ from benchmarks.cells import CellPlan, cell_stages, seeded
 from benchmarks.facts import speed_of
 from benchmarks.grid import Grid, build_grid
 from benchmarks.options import TINY_DATASET
-from benchmarks.rankings.outside import OUTSIDE
-from benchmarks.record import read_summary
+from benchmarks.record import OUTSIDE, read_summary
 from benchmarks.render import csv, latex, markdown
 from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table

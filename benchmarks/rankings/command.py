@@ -156,6 +156,7 @@ def score(
     from benchmarks.datasets import data_stage
     from benchmarks.protocol import protocol as rules_of
     from benchmarks.rankings import outside, trec
+    from benchmarks.record import OUTSIDE
     from benchmarks.seal import write_atomically
     from benchmarks.spec import RECALL
     from benchmarks.stages import Store
@@ -170,7 +171,7 @@ def score(
     stages, stage = Store(store), data_stage(dataset)
     split = Dataset(stages.run(stage)).split("test")
     ranking = trec.read_run(runfile, split, missing)
-    label = label or key.removeprefix(outside.OUTSIDE)
+    label = label or key.removeprefix(OUTSIDE)
     found = outside.summary(key, label, into, exposure, ranking, runfile, dataset, split, rules, stages.report(stage), RECALL)
     click.echo(f"{label}: {campaign.told(found)}")
     if not kept:

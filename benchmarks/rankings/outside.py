@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from benchmarks.record import OUTSIDE
 from benchmarks.spec import Column, Row
 
 if TYPE_CHECKING:
     from benchmarks.protocol import Protocol
     from methods.data import Split
     from methods.retriever import Ranking
-
-OUTSIDE = "outside-"
-KNOWN = ("label", "file", "sha256", "tables")
-"""What the summary of an outside system says of it alone."""
 
 
 def row_key(name: str) -> str:
