@@ -146,9 +146,10 @@ def notes(found: Report) -> list[str]:
         "Where a margin or a bound is asked, the interval decides: on the asked side supported, on the other not supported, across it "
         "inconclusive. Each interval is one of 95 %, not corrected for how many are asked. All bounds were fixed beforehand. Speeds are "
         "medians of one session, without an interval, or extrapolated from "
-        f"such, as said; within × {TIMING:g} of the bound they are inconclusive. Slope: of log seconds of search against log size or "
-        "setting, with Student's interval; rows are timed while they are evaluated, once, and again where the store's folder `ranking` was "
-        "deleted.",
+        f"such, as said; within × {TIMING:g} of the bound they are inconclusive. Slope, with Student's interval: against log size, of "
+        "the log of a search's time over that of reading the caption in the same rounds, since a machine's speed drifts between sizes; "
+        "against a log setting, of log seconds of search, where rows are timed while they are evaluated, once, and again where the store's "
+        "folder `ranking` was deleted.",
         *speeds,
         *found.remarks,
         *([left_out] if found.left_out else []),

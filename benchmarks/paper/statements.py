@@ -117,7 +117,10 @@ class Serves:
 
 @dataclass(frozen=True, kw_only=True)
 class Scales:
-    """The time of a search does not grow with the gallery; or, with `grows`, does. `galleries` are the kinds that count."""
+    """The time of a search, over that of text encoding, does not grow with the gallery; or, with `grows`, does.
+
+    `galleries` are the kinds that count.
+    """
 
     series: tuple[str, ...]
     grows: bool = False

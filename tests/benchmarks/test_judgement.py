@@ -199,6 +199,13 @@ def test_constant_and_growing_times_are_slopes():
     assert asked(constant, speed(*(point("a", n, 5.0) for n in SIZES[:2]))).missing == ("a",), "two points have no interval"
 
 
+def test_what_slows_the_machine_between_sizes_is_no_slope():
+    slowed = [{**point("a", n, 1000 / ms), "encode_ms": ms / 2} for n, ms in zip(SIZES, (10, 13, 19, 25), strict=True)]
+    found = asked(Scales(series=("a",)), speed(*slowed))
+    assert found.word == "supported" and found.effect.value == pytest.approx(0)
+    assert found.effect.at == "search / text encoding, 1,000 to 1,000,000 images, random"
+
+
 def test_galleries_that_do_not_count_decide_nothing():
     random = [point("a", n, 5.0) for n in SIZES]
     clustered = [point("a", n, 1000 / n, "clustered") for n in SIZES]
