@@ -105,7 +105,10 @@ def refuse_incomplete(folder: Path) -> None:
     Raises:
         ValueError: if its configuration has no two towers, or what prepares captions or pictures is missing.
     """
-    config = json.loads((folder / "config.json").read_text())
+    try:
+        config = dict(json.loads((folder / "config.json").read_text()))
+    except (OSError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder / 'config.json'} cannot be read ({error}): save the model there again with save_pretrained") from error
     if not {"text_config", "vision_config"} <= set(config):
         raise no_towers(folder, config.get("model_type", ""))
     refuse_none(folder)

@@ -137,6 +137,13 @@ def test_a_record_says_what_ran_where_and_in_which_format():
     assert place(fast, full_size=True).endswith("products of models in bfloat16, all else in float32")
 
 
+def test_a_caption_speaks_of_grace_only_where_it_was_timed():
+    record = stored()
+    assert "GRACE" not in efficiency_report.caption(record)
+    record["points"].append({**record["points"][0], "series": "grace-structured"})
+    assert "GRACE has AVG's generator" in efficiency_report.caption(record) and "worst case" in efficiency_report.caption(record)
+
+
 def test_grace_is_trained_only_where_it_is_timed():
     timed = (["clip-flat", "blip-pairs"], list(SERIES))
     rows = [{plan.row.key for plan in plans("openmoji-scenes-tiny", True, series)} for series in timed]

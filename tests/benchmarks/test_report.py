@@ -155,8 +155,8 @@ def test_folders_of_no_dataset_have_neither_its_name_nor_runs_nor_tables(tmp_pat
         (tmp_path / name).touch()
     assert [path.name for path in of_no_dataset(tmp_path)] == ["decoding"]
     assert of_no_dataset(tmp_path / "nowhere") == []
-    (tmp_path / "three-seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
-    assert documents(tmp_path / "three-seeds", tmp_path / "page", "files") == [], "a results folder of its own"
+    (tmp_path / "seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
+    assert documents(tmp_path / "seeds", tmp_path / "page", "files") == [], "a results folder of its own"
 
 
 def test_the_papers_figures_that_are_missing_are_named(tmp_path):
@@ -226,10 +226,10 @@ def test_another_data_sets_figure_is_not_this_ones(tmp_path, measured):
     for name in ("openmoji-scenes-5k/figure5", "decoding/speed"):
         (measured / name).parent.mkdir()
         (measured / f"{name}.png").touch()
-    (measured / "three-seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
+    (measured / "seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
     assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "files/decoding/speed.png" in page and "openmoji-scenes-5k" not in page and "three-seeds" not in page
+    assert "files/decoding/speed.png" in page and "openmoji-scenes-5k" not in page and "seeds" not in page
     assert (
         "<strong>Figure 5: not measured.</strong> Command: <code>python -m benchmarks.run figure5 --dataset openmoji-scenes-tiny --tiny"
         in page

@@ -246,6 +246,7 @@ def test_a_repository_that_was_fetched_in_part_is_missing(home, made):
         ("tokenizer*", r"holds no tokenizer \(none of tokenizer\.json.*: save it there with save_pretrained"),
         ("p*processor_config.json", r"holds no image processor \(preprocessor_config\.json\): save it there"),
         ("towers", r"is of type 't5', which has no two towers: give a CLIP"),
+        ("config", r"config\.json cannot be read \(.*\): save the model there again"),
     ],
 )
 def test_a_folder_that_lacks_a_part_is_refused_before_any_stage(made, tmp_path, gone, message):
@@ -255,6 +256,8 @@ def test_a_folder_that_lacks_a_part_is_refused_before_any_stage(made, tmp_path, 
     assert named_needs(str(folder), "")
     if gone == "towers":
         (folder / "config.json").write_text('{"model_type": "t5"}')
+    if gone == "config":
+        (folder / "config.json").write_text("{")
     for name in (gone, "vocab.json", "merges.txt") if gone == "tokenizer*" else (gone,):
         for path in folder.glob(name):
             path.unlink()
