@@ -31,3 +31,19 @@ def point(series: str, images: int, speed: float, gallery: str = "random", batch
         "series": series, "gallery": gallery, "images": images, "batch": batch, "queries_per_second": speed, "encode_ms": 1.0,
         "search_ms": 1000 / speed,
     }  # fmt: skip
+
+
+def speed_record() -> dict:
+    """Returns a record of Figure 4 as it is stored: two ways, two kinds of galleries, two sizes, two batches."""
+    points = [
+        {"series": name, "gallery": gallery, "images": images, "batch": batch, "rounds": 30, "queries_per_second": 1e6 / images,
+         "encode_ms": 1.0, "encode_p95_ms": 1.5, "search_ms": images / 1000 - 1 + 0.5, "search_p95_ms": None, "both_ms": images / 1000,
+         "both_p95_ms": None, "extrapolated": False, "index_bytes": 1000 * images, "of_the_ten": 0.5 if name == "clip-hnsw" else None}
+        for name in ("clip-hnsw", "avg-beam40")
+        for gallery in ("random", "clustered")
+        for images in (1000, 300_000)
+        for batch in (1, 32)
+    ]  # fmt: skip
+    settings = {"dataset": "ten", "full_size": False, "tiny": False, "hnsw_to": 300_000}
+    machine = {"gpu": "", "threads": 2, "hardware": {"cpu": "Some CPU"}}
+    return {"format": 1, "settings": settings, "machine": machine, "blip": {}, "points": points, "command": "python -m this"}

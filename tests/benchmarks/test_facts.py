@@ -13,7 +13,7 @@ from benchmarks.contest import figures
 from benchmarks.facts import FACTS, IMAGES, speed_of
 from benchmarks.grid import Grid, build_grid
 from benchmarks.tables.table2 import TABLE2
-from tests.benchmarks.test_efficiency import stored
+from tests.benchmarks.made_evidence import speed_record
 from tests.benchmarks.test_render_golden import summary
 
 DATASET = "openmoji-scenes"
@@ -39,7 +39,7 @@ def told(made: Grid, key: str) -> dict[str, str]:
 
 
 def test_facts_by_hand():
-    made = grid(stored())
+    made = grid(speed_record())
     assert told(made, "avg") == {
         "paradigm": "generative", "large-sets": "yes", "queries-per-second": "3.33", "training-minutes": "4", "index-mb": "0.048",
         "index-mb-300k": "300",
@@ -57,12 +57,12 @@ def test_a_stage_that_rows_share_costs_all_of_them_the_least_that_it_took():
     one, other = summary("clip", 0.0), summary("avg", 2.0)
     one |= {"seconds": {"encoder": 60.0}, "stages": {"encoder": "key"}, "index_bytes": 1}
     other |= {"seconds": {"encoder": 600.0, "generator": 60.0}, "stages": {"encoder": "key", "generator": "own"}, "index_bytes": 1}
-    made = build_grid(KNOWN, [DATASET], [one, other], speed={DATASET: stored()})
+    made = build_grid(KNOWN, [DATASET], [one, other], speed={DATASET: speed_record()})
     assert told(made, "clip")["training-minutes"] == "1" and told(made, "avg")["training-minutes"] == "2"
 
 
 def test_a_method_is_for_large_sets_if_it_answers_a_query_a_second():
-    record = stored()
+    record = speed_record()
     for point in record["points"]:
         point["queries_per_second"] = 0.99
     assert told(grid(record), "avg")["large-sets"] == "no"
@@ -76,7 +76,7 @@ def test_without_a_record_the_command_is_named():
 
 
 def test_all_formats_show_them_beside_the_papers():
-    made = grid(stored())
+    made = grid(speed_record())
     markdown = render.markdown(made)
     header, _, *lines = markdown.split("\n\n")[2].splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in (header, *lines)]

@@ -24,7 +24,7 @@ from benchmarks.run import main
 from benchmarks.spec import RECALL
 from benchmarks.speed import efficiency_report
 from methods.retriever import Ranking
-from tests.benchmarks.test_efficiency import stored
+from tests.benchmarks.made_evidence import speed_record
 from tests.benchmarks.test_render_golden import summary
 from tests.benchmarks.test_trec import SPLIT, N, Q, made_ranking
 
@@ -229,7 +229,7 @@ def test_another_data_sets_figure_is_not_this_ones(tmp_path, measured):
     (measured / "seeds" / "openmoji-scenes" / "runs").mkdir(parents=True)
     assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
     page = (tmp_path / "page" / "index.html").read_text()
-    assert "files/decoding/speed.png" in page and "openmoji-scenes-5k" not in page and "seeds" not in page
+    assert "files/decoding/speed.png" in page and "openmoji-scenes-5k" not in page and "files/seeds" not in page
     assert (
         "<strong>Figure 5: not measured.</strong> Command: <code>python -m benchmarks.run figure5 --dataset openmoji-scenes-tiny --tiny"
         in page
@@ -282,7 +282,7 @@ def test_a_table_that_shows_speed_has_the_numbers_of_figure4(tmp_path):
     (folder / "runs").mkdir(parents=True)
     cell = {**summary("avg", 1.0, "openmoji-scenes-tiny"), "seconds": {"generator": 60.0}, "index_bytes": 48_000}
     (folder / "runs" / "avg-seed0.json").write_text(json.dumps(cell))
-    efficiency_report.keep(stored(), folder)
+    efficiency_report.keep(speed_record(), folder)
     assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
     table = (tmp_path / "page" / "index.html").read_text().split('<article id="table2">')[1].split("</article>")[0]
     assert "Speed is missing" not in table and "on 2 threads of Some CPU (Figure 4)" in table

@@ -31,7 +31,7 @@ from methods.processes import TASKS_FOLDER
 from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile
-from tests.benchmarks.test_efficiency import stored
+from tests.benchmarks.made_evidence import speed_record
 from tests.slurm.made import ROOT, command, request, stage
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -279,7 +279,7 @@ def test_without_sacct_is_submitted_all_the_same(tmp_path, monkeypatch):
 def test_what_is_collected_only_to_look_at_shows_speed_too(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "results" / "openmoji-scenes").mkdir(parents=True)
-    efficiency_report.keep(stored(), tmp_path / "results" / "openmoji-scenes")
+    efficiency_report.keep(speed_record(), tmp_path / "results" / "openmoji-scenes")
     table2 = replace(request(cell=stage("last")), table=TABLE2, datasets=("openmoji-scenes",), plans=())
     batch.create([table2], Store(tmp_path / "store"), "local", [])
     assert main(["collect", "--store", str(tmp_path / "store")]) == 0
