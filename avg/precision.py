@@ -28,7 +28,7 @@ def device() -> torch.device:
     """Returns the device of heavy work: the first CUDA device, else the CPU."""
     import torch
 
-    # of several processes each has a current device of its own (`methods.processes.take_gpu`)
+    # of several processes each has a current device of its own (`methods.fitting.processes.take_gpu`)
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 

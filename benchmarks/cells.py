@@ -18,9 +18,9 @@ from benchmarks.contest import now
 from benchmarks.datasets import data_stage, paper_dataset
 from benchmarks.protocol import exposure_for, protocol
 from benchmarks.spec import Column, Row
-from methods.archive import mapped
 from methods.data import Dataset, Exposure
-from methods.heartbeat import beat
+from methods.files.archive import mapped
+from methods.fitting.heartbeat import beat
 from methods.needs import Need
 from methods.registry import create
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs

@@ -16,9 +16,10 @@ from benchmarks.campaign import DEFAULT_PROTOCOL
 from benchmarks.cells import SCENE_FACTS, CellPlan
 from benchmarks.overrides import Given, resolved
 from benchmarks.protocol import protocol
-from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Row
 from benchmarks.stages import Store
+from benchmarks.user_error import UserError
+from methods.files.durable import write_atomically
 from methods.lavis_list import fetch_lavis, lavis_folder
 from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, require, resolve
 from methods.open_clip_list import fetch_by_url, open_clip_source

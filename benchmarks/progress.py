@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import DATASETS
-from benchmarks.seal import write_atomically
+from methods.files.durable import write_atomically
 from methods.stage import Stage
 
 ROUGHLY = {

@@ -25,8 +25,9 @@ from benchmarks.grid import Grid, build_grid
 from benchmarks.options import TINY_DATASET
 from benchmarks.record import OUTSIDE, read_summary
 from benchmarks.render import csv, latex, markdown
-from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
+from benchmarks.user_error import UserError
+from methods.files.durable import write_atomically
 
 log = logging.getLogger("vokenbench")
 

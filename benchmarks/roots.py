@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 
 from benchmarks.datasets import DATASETS, FIVE, ON_DISK, on_disk_name
-from benchmarks.seal import UserError, write_atomically
+from benchmarks.user_error import UserError
+from methods.files.durable import write_atomically
 
 VARIABLE = "VOKENBENCH_CONFIG"
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

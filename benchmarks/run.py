@@ -190,8 +190,8 @@ def verify_data(datasets: tuple[str, ...], data_root: Path | None, five_captions
     import json
 
     from benchmarks.roots import named
-    from benchmarks.seal import write_atomically
     from benchmarks.verify import text, verify
+    from methods.files.durable import write_atomically
 
     if len(datasets) != 1:
         raise ValueError("verify-data checks one data set: name it with --dataset")

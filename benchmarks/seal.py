@@ -9,17 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
+from methods.files.durable import file_hash, sync_folder, write_atomically
 from methods.stage import UNFINISHED
 
 RECORD = "stage.json"
-
-
-class UserError(ValueError):
-    """What the user can put right: one line that names the thing and the remedy."""
 
 
 def seal(folder: Path, record: dict[str, Any]) -> None:
@@ -37,7 +33,7 @@ def seal(folder: Path, record: dict[str, Any]) -> None:
     # Through JSON first: keys that are numbers become strings there, which changes their order and so the hash.
     whole = json.loads(json.dumps({**record, "files": files}))
     write_atomically(folder / RECORD, json.dumps({**whole, "seal": _seal_of(whole)}, indent=1))
-    _sync_folder(folder)
+    sync_folder(folder)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -73,10 +69,8 @@ def fault(folder: Path, deep: bool) -> str | None:
             state = path.stat()
             if state.st_size != stated["bytes"]:
                 return f"{name} has {state.st_size} bytes instead of {stated['bytes']}"
-            if deep or state.st_mtime_ns != stated["mtime_ns"]:
-                with path.open("rb") as file:
-                    if hashlib.file_digest(file, "sha256").hexdigest() != stated["sha256"]:
-                        return f"{name} has other contents than when it was written (sha256 differs)"
+            if (deep or state.st_mtime_ns != stated["mtime_ns"]) and file_hash(path) != stated["sha256"]:
+                return f"{name} has other contents than when it was written (sha256 differs)"
         except FileNotFoundError:
             return f"{name} is missing"
         except OSError as error:
@@ -84,37 +78,10 @@ def fault(folder: Path, deep: bool) -> str | None:
     return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a whole file or none: a reader sees the old text or the new one, also after a crash. An OSError names the file."""
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes private files; results are shared ones
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None  # a full disk names no file, and a rename the temporary one
-        raise
-
-
 def move_into_place(folder: Path, final: Path) -> None:
     """Renames a sealed folder to its final name on the same disk, for good."""
     os.rename(folder, final)
-    _sync_folder(final.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(final.parent)
 
 
 def _seal_of(record: dict[str, Any]) -> str:

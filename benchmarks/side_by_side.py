@@ -23,9 +23,9 @@ from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.paired import ALPHA, Comparison, compare
 from benchmarks.protocol import CLEAN, FACTORS, protocol, protocol_line
 from benchmarks.render import LATEX, MARKDOWN, Style
-from benchmarks.seal import write_atomically
 from benchmarks.side_tables import Address, TextTable, change_cell, csv_numbers, tables_as_latex, tables_as_markdown, value_cell
 from benchmarks.spec import Row, Table
+from methods.files.durable import write_atomically
 
 NAME = "protocols"
 BASE = "clean"

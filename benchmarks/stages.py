@@ -25,7 +25,8 @@ from benchmarks import energy
 from benchmarks.datasets import FILES
 from benchmarks.environment import environment, forget_peak_memory, git, peak_memory
 from benchmarks.progress import Bar, Durations, Progress
-from benchmarks.seal import UserError, fault, move_into_place, read_record, seal
+from benchmarks.seal import fault, move_into_place, read_record, seal
+from benchmarks.user_error import UserError
 from methods.pictures import PictureError
 from methods.reads import recording
 from methods.stage import UNFINISHED, Stage

@@ -70,7 +70,7 @@ class TokenizedRetriever(GenerativeRetriever):
         self.tokenizer = Tokenizer.load(self.parts["tokenizer"])
 
     def identifiers(self, gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:
-        from methods.features import image_features
+        from methods.split_features import image_features
         from methods.tokens import flat_codes
 
         vectors_ND = image_features(self.parts["features"], self.parts["encoder"], gallery)

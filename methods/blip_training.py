@@ -23,9 +23,9 @@ from baselines.blip import MAX_TOKENS, pixel_batch, prepared
 from baselines.blip_checkpoint import bert_tokenizer, enc_token_id
 from baselines.blip_grid import GridBlip, new_model, processor, save_with_processing
 from baselines.blip_objective import hard_negatives, itc, itm
-from methods.batching import batches
 from methods.blip_settings import TrainingSettings
 from methods.data import Dataset
+from methods.fitting.batching import batches
 from methods.reads import note, selecting
 from methods.recall import dense_recall, expected_hits, standing
 

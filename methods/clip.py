@@ -46,7 +46,7 @@ class CLIP(DenseRetriever):
         self.towers, self.precision = Towers(self.parts["encoder"]), search_precision()
 
     def image_vectors(self, gallery: Gallery) -> np.ndarray:
-        from methods.features import image_features
+        from methods.split_features import image_features
 
         return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
 

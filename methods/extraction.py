@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from baselines.clip import CLIP, PICTURE_BATCH
 from methods.data import Dataset
-from methods.shards import Shards, write_packed
+from methods.files.shards import Shards, write_packed
 from methods.stage import UNFINISHED
 
 TEXT_BATCH = 256

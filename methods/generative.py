@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from avg.captions import CaptionBatch
     from avg.generator import Generator
     from avg.reader import Reader
-    from methods.best_first import Exact
+    from methods.decoding.best_first import Exact
 
 
 class GenerativeRetriever(Retriever):
@@ -62,8 +62,8 @@ class GenerativeRetriever(Retriever):
 
     def use_index(self, arrays: Mapping[str, np.ndarray]) -> None:
         from avg.precision import device
-        from methods.beam import DeviceTrie
-        from methods.trie import Trie
+        from methods.decoding.beam import DeviceTrie
+        from methods.decoding.trie import Trie
 
         self._arrays = dict(arrays)
         trie = Trie.build(arrays["codes_XL"])
@@ -86,7 +86,7 @@ class GenerativeRetriever(Retriever):
 
     def beam(self, encoded: CaptionBatch, beams: int) -> tuple[Tensor, Tensor, int]:
         """Returns the codes that a beam finds, rows of the index (Q, M), their scores, and how many positions were read of each query."""
-        from methods.beam import beam_search
+        from methods.decoding.beam import beam_search
 
         reader = self._reader(encoded, 1 + beams * (self._trie.length - 1))
         return *beam_search(reader, self._trie, beams), reader.positions
@@ -107,7 +107,7 @@ class GenerativeRetriever(Retriever):
 
         Where images have several codes, those of k groups may be any number: it is doubled until they are among them.
         """
-        from methods.best_first import best_first
+        from methods.decoding.best_first import best_first
 
         most = int(np.bincount(self._rows_X).max())
         asked = k * most

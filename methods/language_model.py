@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from avg.precision import autocast, device
 from avg.schedule import warm_cosine
-from methods.batching import batches
 from methods.data import Dataset
+from methods.fitting.batching import batches
 from methods.reads import selecting
 
 WORDS = 2048

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from avg.tokenizer_files import FILES as TOKENIZER
+from methods.files.weights import INDEX, contents_hash, damage, shards_named
 from methods.lavis_list import lavis_file
 from methods.open_clip_list import open_clip_source
-from methods.weights import INDEX, contents_hash, damage, shards_named
 
 PROJECT = Path(__file__).resolve().parent.parent
 TOKENIZER_PARTS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "merges.txt", "config.json")

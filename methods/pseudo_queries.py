@@ -34,7 +34,7 @@ class PseudoQueries:
         captions: P of them.
         rows_P: row in `image_ids_N` of the picture that each was made for.
         images_ND, texts_PD: projected vectors.
-        states_TH, start_P1: token states laid end to end, and where each caption begins (`methods.features.PackedStates`).
+        states_TH, start_P1: token states laid end to end, and where each caption begins (`methods.split_features.PackedStates`).
     """
 
     split: str

@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field
 
 from avg.settings import Settings
-from methods.archive import mapped
 from methods.data import Exposure, Gallery
+from methods.files.archive import mapped
 from methods.needs import Need
 from methods.stage import Runner, Stage
 

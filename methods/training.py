@@ -13,16 +13,16 @@ from avg.generator import Generator, create
 from avg.precision import device, fast_dtype
 from avg.settings import GeneratorSettings
 from methods.data import Dataset
-from methods.features import SplitFeatures, load_pictures, load_split
-from methods.identified import Identified, Shown
-from methods.joined import joined
+from methods.fitting.identified import Identified, Shown
+from methods.fitting.joined import joined
+from methods.fitting.processes import count, launch
+from methods.fitting.trainer import Trainer
+from methods.fitting.validation import pictures_written
 from methods.needs import Need, resolve
-from methods.processes import count, launch
 from methods.pseudo_queries import loaded
 from methods.reads import selecting
+from methods.split_features import SplitFeatures, load_pictures, load_split
 from methods.stage import UNFINISHED
-from methods.trainer import Trainer
-from methods.validation import pictures_written
 
 LOSSES = "losses.npz"
 PICTURES = 500

@@ -22,9 +22,9 @@ from baselines.ahead import in_order
 from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
-from methods.durable import put
 from methods.extraction import TEXT_BATCH
-from methods.heartbeat import beat
+from methods.files.durable import put
+from methods.fitting.heartbeat import beat
 from methods.reads import note, selecting
 from methods.recall import dense_recall
 from methods.stage import UNFINISHED

@@ -124,7 +124,7 @@ def settle() -> None:
 
     from accelerate.state import AcceleratorState, PartialState
 
-    from methods import processes
+    from methods.fitting import processes
 
     made = processes.accelerator
 

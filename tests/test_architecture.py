@@ -141,7 +141,7 @@ def test_light_modules_leave_torch_out():
 @pytest.mark.parametrize(
     ("package", "source"),
     [
-        ("avg", "import methods.beam"),
+        ("avg", "import methods.decoding.beam"),
         ("avg", "def f():\n    from baselines import clip"),
         ("avg", "import slurm"),
         ("baselines", "from methods.data import Gallery"),

@@ -120,9 +120,9 @@ def test_a_beam_over_codes_waits_for_nothing(there):
 
 def searching() -> None:
     """So the host can queue all steps of a search while the device still computes the first."""
-    from methods.beam import DeviceTrie
-    from methods.contenders import Decoders, random_codes
-    from methods.trie import Trie
+    from methods.decoding.beam import DeviceTrie
+    from methods.decoding.trie import Trie
+    from methods.timing.contenders import Decoders, random_codes
 
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
     contenders, waits = Decoders(shape), {}

@@ -28,9 +28,10 @@ from filelock import FileLock
 
 from benchmarks import campaign
 from benchmarks.cells import CellPlan
-from benchmarks.seal import UserError, write_atomically
 from benchmarks.spec import Table
 from benchmarks.stages import Store
+from benchmarks.user_error import UserError
+from methods.files.durable import write_atomically
 from methods.stage import Stage
 
 FOLDER, RECORD, REQUESTS = "batches", "batch.json", "requests.pkl"

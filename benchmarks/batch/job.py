@@ -2,7 +2,7 @@
 
 JOBS/KEY.json   {"job", "host", "process", "time", "state": running, done, failed, blocked or stopped, "cause", "where"}, touched while
                 it lives
-JOBS/KEY.beat   how far it is (`methods/heartbeat.py`)
+JOBS/KEY.beat   how far it is (`methods/fitting/heartbeat.py`)
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.seal import write_atomically
 from benchmarks.stages import StageFailed, Store
-from methods.heartbeat import HEARTBEAT_FILE
+from methods.files.durable import write_atomically
+from methods.fitting.heartbeat import HEARTBEAT_FILE
 from methods.stage import Stage
 
 ALIVE = 10.0
@@ -123,13 +123,13 @@ class StageJob:
             return str(run(Store(self.store), self.stage, self.jobs, JobEnvironment().job_id))
         finally:
             if tasks:  # the others wait for work, of which there was none where the stage is done already
-                from methods.processes import dismiss
+                from methods.fitting.processes import dismiss
 
                 dismiss()
 
     def follow(self) -> None:
         """Does what the tasks of a job besides the first do: their share of a training."""
-        from methods.processes import follow
+        from methods.fitting.processes import follow
 
         os.environ.update(self._tasks())
         follow()
@@ -138,7 +138,7 @@ class StageJob:
         """Returns the variables by which the tasks of a job find each other; none for a job of one task."""
         if int(os.environ.get("SLURM_NTASKS", "1")) == 1:
             return {}
-        from methods.processes import TASKS_FOLDER
+        from methods.fitting.processes import TASKS_FOLDER
 
         attempt = f"{self.stage.key}-{os.environ['SLURM_JOB_ID']}-{os.environ.get('SLURM_RESTART_COUNT', '0')}"
         return {TASKS_FOLDER: str(self.jobs / attempt)}

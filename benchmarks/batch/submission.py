@@ -17,8 +17,8 @@ from benchmarks.environment import PROJECT
 from benchmarks.options import STORE_VARIABLE
 from benchmarks.prefetch import needed, refuse_missing
 from benchmarks.results_folder import writable
-from benchmarks.seal import UserError
 from benchmarks.stages import DEFAULT_ROOT, Store
+from benchmarks.user_error import UserError
 from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile
@@ -99,7 +99,7 @@ def _lavis() -> dict[str, str]:
 
 
 def _task(batch: Batch, stage: Stage, store: Store, profile: Profile) -> Any:
-    from methods.interruption import Interrupted, ask
+    from methods.fitting.interruption import Interrupted, ask
     from slurm.task import Task
 
     several = kind_of(stage) == "gpus"

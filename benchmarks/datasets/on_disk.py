@@ -22,7 +22,7 @@ from benchmarks.datasets import FIVE, ON_DISK, dataset_names
 from benchmarks.datasets.annotations import SPLITS, Annotations
 from benchmarks.datasets.karpathy import FOLDERS
 from benchmarks.datasets.known import expected, ids_digest
-from benchmarks.seal import UserError
+from benchmarks.user_error import UserError
 
 OWN = {
     # form: what of it a root may hold

@@ -23,9 +23,9 @@ from benchmarks.options import DEFAULT_DATASET, TINY_DATASET
 from benchmarks.paired import ALPHA, Comparison, compare
 from benchmarks.protocol import CLEAN
 from benchmarks.render import LATEX, MARKDOWN, Style
-from benchmarks.seal import write_atomically
 from benchmarks.side_tables import Address, TextTable, change_cell, csv_numbers, tables_as_latex, tables_as_markdown, value_cell
 from benchmarks.spec import Row
+from methods.files.durable import write_atomically
 
 NAME = "training-size"
 CEILING = "clip"

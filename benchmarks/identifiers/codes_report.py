@@ -15,8 +15,8 @@ from benchmarks.metrics import Outcomes
 from benchmarks.record import read_measured, read_summary
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
 from benchmarks.results_folder import summaries_in
-from benchmarks.seal import write_atomically
 from benchmarks.spec import RECALL
+from methods.files.durable import write_atomically
 
 LEVELS = 6
 """Levels that are printed of each row; the CSV has all. A caption has more than twenty, of which the later ones tell little."""

@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks.cells import CellPlan
 from benchmarks.environment import environment
-from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
 from benchmarks.statistics import SEED
 from methods.coding import PAD, Coding, Identifiers, identifier_stages
 from methods.data import Dataset, Split
+from methods.files.durable import write_atomically
 
 NAME, ROW = "figure5", "avg"
 CHUNK = 256

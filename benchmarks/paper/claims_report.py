@@ -18,8 +18,8 @@ from benchmarks.paper.inconsistencies import INCONSISTENCIES
 from benchmarks.paper.judgement import Finding, judge
 from benchmarks.paper.stars import Star, printed_stars, stars
 from benchmarks.render import LATEX, MARKDOWN, Style, latex_float, latex_row
-from benchmarks.seal import write_atomically
 from benchmarks.tables import table
+from methods.files.durable import write_atomically
 
 NAME = "claims"
 JUDGED = ("Claim of the paper", "Said in", "Asked", "Decided by", "Effect", "p (Holm)", "Verdict")

@@ -47,8 +47,8 @@ def search(
     from benchmarks.rankings.rows import holding
     from benchmarks.rankings.search import page, prepare, table
     from benchmarks.rankings.search import search as find
-    from benchmarks.seal import write_atomically
     from benchmarks.stages import Store
+    from methods.files.durable import write_atomically
 
     if not query.strip():
         raise ValueError('the query is empty: give some words, e.g. search "a dog next to a red apple"')
@@ -101,9 +101,9 @@ def export_trec(
     from benchmarks.datasets import data_stage
     from benchmarks.rankings import trec
     from benchmarks.rankings.rows import finished
-    from benchmarks.seal import write_atomically
     from benchmarks.stages import Store
     from methods.data import Dataset
+    from methods.files.durable import write_atomically
     from methods.retriever import Ranking
 
     if rows and qrels_only:
@@ -157,10 +157,10 @@ def score(
     from benchmarks.protocol import protocol as rules_of
     from benchmarks.rankings import outside, trec
     from benchmarks.record import OUTSIDE
-    from benchmarks.seal import write_atomically
     from benchmarks.spec import RECALL
     from benchmarks.stages import Store
     from methods.data import Dataset
+    from methods.files.durable import write_atomically
 
     dataset = one_dataset(chosen_datasets(datasets, tiny, data_root, five_captions), "score")
     rules, shown_in = rules_of(protocol), [tables.table(each) for each in into]

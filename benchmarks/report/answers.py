@@ -18,8 +18,8 @@ from benchmarks.metrics import UNRANKED, Outcomes, outcomes
 from benchmarks.render import title
 from benchmarks.stages import Store
 from benchmarks.statistics import SEED
-from methods.archive import mapped
 from methods.data import Dataset, Split
+from methods.files.archive import mapped
 from methods.registry import METHODS, method_class
 from methods.retriever import Ranking
 from methods.spelling import suggestion

@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import campaign, results_folder, tables
 from benchmarks.datasets import FIVE, dataset_names
 from benchmarks.render import HTML, laid_out, title
-from benchmarks.seal import UserError
+from benchmarks.user_error import UserError
 
 VERDICTS = "supported|not supported|inconclusive"
 PICTURES = {

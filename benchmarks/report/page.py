@@ -24,8 +24,8 @@ from benchmarks.report import provenance
 from benchmarks.report.answers import finished, labels
 from benchmarks.report.browser import LISTED, browsed, write_pictures
 from benchmarks.report.documents import Document, absent_figures, documents, measured_tables, of_no_dataset, table_files
-from benchmarks.seal import UserError
 from benchmarks.stages import Store
+from benchmarks.user_error import UserError
 from methods.data import Dataset
 
 LARGE = 30 * 2**20

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.record import read_measured
-from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
+from methods.files.durable import write_atomically
 
 FOLDER = "figure4"
 Points = list[dict[str, Any]]

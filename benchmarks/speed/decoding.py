@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.contest import Contender, contest, timed
-from methods.shapes import T5
+from methods.timing.shapes import T5
 
 LABELS = {
     "released": "as released (transformers, dictionary, no cache)",
@@ -98,7 +98,7 @@ def shape(size: str) -> Mapping[str, int]:
 
 def measured(parts: Sequence[str], size: str, rounds: int, dtype: str, tiny: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Returns a record of every contender in every case: the case, the contender, and its seconds in each round."""
-    from methods.contenders import VECTOR_QUERIES, Decoders, vector_runs
+    from methods.timing.contenders import VECTOR_QUERIES, Decoders, vector_runs
 
     decoders, records = None, []
     for case in cases(parts, tiny):
@@ -126,7 +126,7 @@ def _indexed(case: Case, say: Callable[[str], None]) -> list[dict[str, Any]]:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from methods.contenders import index_runs
+    from methods.timing.contenders import index_runs
 
     records: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:

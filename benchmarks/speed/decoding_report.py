@@ -13,9 +13,9 @@ from typing import Any
 from benchmarks.contest import figures, rate, ratio
 from benchmarks.drawing import save, set_style
 from benchmarks.render import LATEX, MARKDOWN, Style
-from benchmarks.seal import write_atomically
 from benchmarks.side_tables import TextTable, tables_as_latex, tables_as_markdown
 from benchmarks.speed.decoding import INDEX_LABELS, LABELS, PARTS, VECTOR_LABELS
+from methods.files.durable import write_atomically
 
 TITLES = {"beams": "beams", "batch": "queries in a batch", "images": "images", "vectors": "images"}
 SIDES = ("beams", "batch", "images", "vectors")

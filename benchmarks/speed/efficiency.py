@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.contest import WARM, Contender, contest, now, rate, timed
 
 if TYPE_CHECKING:
-    from methods.serving import Models, Pairs, Way
+    from methods.timing.serving import Models, Pairs, Way
 
 SERIES = {
     "clip-paper": "CLIP as the paper timed it",
@@ -91,8 +91,8 @@ def measured(
         hnsw_to: the largest gallery of which a graph of neighbours is built, which takes the longest of all.
         once: returns the points of a gallery of some size, those of before where they were kept; `Checkpoint.once`.
     """
-    from methods.padding import GALLERIES
-    from methods.serving import BLIND
+    from methods.timing.padding import GALLERIES
+    from methods.timing.serving import BLIND
 
     points = []
     for gallery in GALLERIES:
@@ -109,7 +109,7 @@ def _of_gallery(
     say: Callable[[str], None],
 ) -> list[Point]:  # fmt: skip
     """Returns the points of one gallery; what is made of it is let go at the end, before the next takes its memory."""
-    from methods.serving import ALONE
+    from methods.timing.serving import ALONE
 
     begin = now()
     ways = dict(models.ways(images, gallery, series.__contains__, queries[:PROBED]))

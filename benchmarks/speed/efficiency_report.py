@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.contest import figures
 from benchmarks.record import read_measured
-from benchmarks.seal import write_atomically
 from benchmarks.speed.efficiency import BATCHES, ENOUGH, PAIRED, SERIES, SHORTLIST, chosen, place
+from methods.files.durable import write_atomically
 
 Stored = Mapping[str, Any]
 FULL = "-full-size"

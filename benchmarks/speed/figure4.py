@@ -16,7 +16,7 @@ from benchmarks.speed.efficiency import PAIRED, SERIES, SIZES, TINY_SIZES
 if TYPE_CHECKING:
     from benchmarks.speed.checkpoint import Checkpoint
     from benchmarks.stages import Store
-    from methods.serving import Models
+    from methods.timing.serving import Models
 
 
 PAIR_ROUNDS = 5
@@ -131,7 +131,7 @@ def _timed(settings: Mapping[str, Any], stages: Store) -> tuple[dict[str, Any], 
     checkpoint = Checkpoint(stages, {**record, "machine": {**machine, "scheduler": None}}, click.echo)
     queries = captions(settings["dataset"], stages)
     if settings["full_size"]:
-        from methods import full_size
+        from methods.timing import full_size
 
         models = full_size.models(tiny)
     else:

@@ -20,9 +20,9 @@ from benchmarks.contest import Contender, contest, rate
 from benchmarks.environment import environment
 from benchmarks.metrics import hits, outcomes
 from benchmarks.render import LATEX, latex_float, latex_row
-from benchmarks.seal import write_atomically
 from benchmarks.stages import Store
 from methods.data import Dataset
+from methods.files.durable import write_atomically
 
 K = 10
 BEAMS = (1, 5, 10, 20, 40)
@@ -38,7 +38,7 @@ def measured(plan: CellPlan, store: Store, queries: int, rounds: int, say: Calla
     """
     import torch
 
-    from methods.serving import shared
+    from methods.timing.serving import shared
 
     inputs = {name: store.run(stage) for name, stage in plan.ranking.inputs.items()}
     retriever: Any = indexed(plan.ranking.config, inputs)

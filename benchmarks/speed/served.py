@@ -15,7 +15,7 @@ from benchmarks.tables.table1 import TABLE1
 from methods.data import Dataset
 
 if TYPE_CHECKING:
-    from methods.serving import Models, Pairs
+    from methods.timing.serving import Models, Pairs
 
 QUERIES = 256
 GRACE = "grace-structured"
@@ -46,7 +46,7 @@ def behind(plans: Sequence[CellPlan]) -> dict[str, str]:
 
 def trained(plans: Sequence[CellPlan], store: Store) -> Models:
     """Returns the models of cells as `plans` returns them; what is missing of their stages is made."""
-    from methods.serving import Models, real_vectors
+    from methods.timing.serving import Models, real_vectors
 
     retrievers = {plan.row.key: _indexed(plan, store) for plan in plans}
     clip, avg, grace = (retrievers.get(key) for key in SERVED)
@@ -57,13 +57,13 @@ def trained(plans: Sequence[CellPlan], store: Store) -> Models:
 def cross_encoder(dataset: str, tiny: bool, store: Store, trained: bool) -> tuple[Pairs, str, str | None]:
     """Returns BLIP before some pictures, which it is, and the key of the stage that it comes from: the data set's own where the store has
     it, else BLIP's shape with random weights."""
-    from methods.serving import Pairs
+    from methods.timing.serving import Pairs
 
     if trained and (plan := _finished("blip", dataset, tiny, store)):
         retriever = _indexed(plan, store)
         pairs = Pairs.of_index(retriever.matcher, retriever.index()["states_UPH"])
         return pairs, "the data set's own", plan.ranking.inputs["blip"].key
-    from methods import full_size
+    from methods.timing import full_size
 
     return full_size.blip(tiny), "a tiny shape with random weights" if tiny else "BLIP-base's shape with random weights", None
 

@@ -16,9 +16,9 @@ from avg.decoder_only import DecoderOnlyGenerator
 from avg.generator import create, generative_loss, load, sequence_scores
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
-from methods.beam import DeviceTrie, beam_search
-from methods.best_first import best_first
-from methods.trie import Trie
+from methods.decoding.beam import DeviceTrie, beam_search
+from methods.decoding.best_first import best_first
+from methods.decoding.trie import Trie
 from tests.avg.tree import assert_reads_as_taught
 from tests.methods.made_up import llama, t5
 

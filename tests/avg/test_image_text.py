@@ -14,8 +14,8 @@ from avg.captions import CaptionBatch
 from avg.generator import create, generative_loss, load
 from avg.image_text import ImageTextGenerator
 from avg.settings import GeneratorSettings
-from methods.identified import Shown
-from methods.trainer import Trainer
+from methods.fitting.identified import Shown
+from methods.fitting.trainer import Trainer
 from tests.avg.tree import assert_reads_as_taught
 from tests.methods.made_up import IMAGES, SETTINGS, llama, splits
 

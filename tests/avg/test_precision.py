@@ -8,7 +8,7 @@ import torch
 from avg.generator import create
 from avg.precision import VARIABLE, autocast, fast_dtype, search_precision
 from benchmarks.run import main
-from methods.validation import validation_recall
+from methods.fitting.validation import validation_recall
 from tests.avg.tree import assert_reads_as_taught
 from tests.methods.made_up import SETTINGS, STATE, WIDTH, splits
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from baselines.grace import PAD, numeric, semantic, string, structured
-from methods.trie import Trie
+from methods.decoding.trie import Trie
 
 
 def _wordpieces(text):

@@ -12,7 +12,7 @@ from benchmarks.contest import Contender, contest, rate, ratio
 from benchmarks.run import main
 from benchmarks.speed.decoding import LABELS, cases, shape
 from benchmarks.speed.decoding_report import csv, latex, markdown
-from methods.contenders import LENGTH, Decoders, random_codes
+from methods.timing.contenders import LENGTH, Decoders, random_codes
 
 
 def test_contenders_take_turns_and_the_slow_ones_leave_early():

@@ -17,7 +17,7 @@ from benchmarks.speed.efficiency import LEAST, SERIES, Answers, measured, paired
 from benchmarks.speed.efficiency_figure import LOOKS, NAMES
 from benchmarks.speed.served import plans
 from benchmarks.stages import Store
-from methods.serving import Way, shared
+from methods.timing.serving import Way, shared
 
 QUERIES = ("a cat", "two dogs", "a red hat")
 
@@ -106,7 +106,7 @@ def test_grace_is_trained_only_where_it_is_timed():
 
 
 def test_generators_of_full_size_compute_in_the_format_of_towers(monkeypatch):
-    from methods.full_size import models
+    from methods.timing.full_size import models
 
     for format_ in ("float32", "bfloat16"):
         monkeypatch.setenv("VOKENBENCH_PRECISION", format_)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import campaign, results_folder, seal, tables
+from benchmarks import campaign, results_folder, tables
 from benchmarks.grid import build_grid
 from benchmarks.render import markdown
-from benchmarks.seal import UserError
 from benchmarks.stages import Store
+from benchmarks.user_error import UserError
+from methods.files import durable
 from tests.benchmarks.test_campaign import TABLE, run
 
 COMMITTED = [Path(__file__).resolve().parents[2] / name for name in ("results", "results/seeds")]
@@ -101,7 +102,7 @@ def test_nothing_is_removed_before_what_replaces_it_is_written(cell_work, store,
     before = names(results)
     other = replace(TABLE, rows=(replace(TABLE.rows[0], settings={"offset": 2}), *TABLE.rows[1:]))
     measured = campaign.measure(other, campaign.plan_cells(other, ("ten",)), store)
-    monkeypatch.setattr(seal.os, "fsync", full_disk)
+    monkeypatch.setattr(durable.os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left on device"):
         results_folder.write(other, ("ten",), "clean", measured, results)
     assert names(results) == before
@@ -256,13 +257,13 @@ def test_where_results_go():
 def test_a_write_that_fails_names_its_file_and_leaves_none(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError) as caught:
-        seal.write_atomically(tmp_path / "folder", "text")
+        durable.write_atomically(tmp_path / "folder", "text")
     assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / "folder"), None)
     with pytest.raises(OSError) as caught:
-        seal.write_atomically(tmp_path / "nowhere" / "file", "text")
+        durable.write_atomically(tmp_path / "nowhere" / "file", "text")
     assert caught.value.filename == str(tmp_path / "nowhere" / "file")
-    monkeypatch.setattr(seal.os, "fsync", full_disk)
+    monkeypatch.setattr(durable.os, "fsync", full_disk)
     with pytest.raises(OSError) as caught:
-        seal.write_atomically(tmp_path / "file", "text")
+        durable.write_atomically(tmp_path / "file", "text")
     assert caught.value.filename == str(tmp_path / "file")
     assert os.listdir(tmp_path) == ["folder"]

@@ -10,8 +10,9 @@ from dataclasses import replace
 import pytest
 
 from benchmarks import stages
-from benchmarks.seal import UserError, fault
+from benchmarks.seal import fault
 from benchmarks.stages import Store
+from benchmarks.user_error import UserError
 from methods.stage import UNFINISHED, Stage, run_in
 
 WORK = '''

@@ -191,7 +191,7 @@ def full_disk(handle):
 def test_a_full_disk_under_results_is_one_line_and_loses_nothing(measured, tmp_path, monkeypatch):
     shutil.copytree(measured, tmp_path, dirs_exist_ok=True)
     before = contents(tmp_path / "results")
-    monkeypatch.setattr("benchmarks.seal.os.fsync", full_disk)
+    monkeypatch.setattr("methods.files.durable.os.fsync", full_disk)
     for command in (["table1", "--tiny", "--rows", "random", "--results", "results"], ["render", "--from-committed"]):
         done = run_here(tmp_path, *command)
         told = done.stderr.splitlines()[-1]

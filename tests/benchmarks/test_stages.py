@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.seal import UserError
 from benchmarks.stages import StageFailed, Store
+from benchmarks.user_error import UserError
 from methods.stage import Stage
 
 WORK = '''

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks import workers
 from benchmarks.progress import Progress
-from benchmarks.seal import UserError
 from benchmarks.stages import StageFailed, Store
+from benchmarks.user_error import UserError
 from methods.stage import Stage
 
 HERE = "tests.benchmarks.test_workers"

@@ -12,8 +12,8 @@ from benchmarks.datasets import data_stage, dataset_names, is_papers, known, pap
 from benchmarks.datasets.contact_sheet import contact_sheet
 from benchmarks.datasets.known import ids_digest, published_id, whose
 from benchmarks.roots import named, remember, root_of
-from benchmarks.seal import UserError
 from benchmarks.stages import StageFailed, Store
+from benchmarks.user_error import UserError
 from benchmarks.verify import verify
 from methods.data import Dataset
 from tests.trees import captions, write_coco, write_csv, write_entities, write_flickr30k, write_shards

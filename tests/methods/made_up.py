@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from avg.settings import GeneratorSettings
-from methods.features import PackedStates, SplitFeatures
-from methods.identified import Identified
+from methods.fitting.identified import Identified
+from methods.split_features import PackedStates, SplitFeatures
 from methods.stage import Stage
 
 IMAGES, CAPTIONS, WIDTH, STATE = 24, 2, 8, 6

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods import archive
-from methods.archive import mapped
+from methods.files import archive
+from methods.files.archive import mapped
 
 
 def test_arrays_are_those_that_were_saved_and_large_ones_stay_on_disk(tmp_path, monkeypatch):

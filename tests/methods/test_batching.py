@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods.batching import POOL, batches
+from methods.fitting.batching import POOL, batches
 
 
 @given(rows=st.integers(1, 400), batch=st.integers(1, 40), seed=st.integers(0, 5))

@@ -10,9 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.beam import DeviceTrie, beam_search
-from methods.best_first import best_first
-from methods.trie import PAD, Trie
+from methods.decoding.beam import DeviceTrie, beam_search
+from methods.decoding.best_first import best_first
+from methods.decoding.trie import PAD, Trie
 
 END = 4
 

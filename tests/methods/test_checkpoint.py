@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from avg.generator import create
-from methods.checkpoint import Checkpoints
+from methods.fitting.checkpoint import Checkpoints
+from methods.fitting.trainer import Trainer
 from methods.stage import UNFINISHED
-from methods.trainer import Trainer
 from tests.methods.made_up import SETTINGS, STATE, WIDTH, llama, splits, stage_inputs, t5, training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,7 +155,7 @@ def test_what_fails_while_it_is_written_leaves_nothing(tmp_path, monkeypatch):
     def full(folder):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("methods.checkpoint._hashes", full)
+    monkeypatch.setattr("methods.fitting.checkpoint._hashes", full)
     with pytest.raises(OSError, match="No space left"):
         _trainer(SETTINGS.model_copy(update=SHORT), tmp_path).train()
     assert not list(tmp_path.iterdir())
@@ -163,7 +163,7 @@ def test_what_fails_while_it_is_written_leaves_nothing(tmp_path, monkeypatch):
 
 def test_checkpoints_wait_for_their_minutes_and_cost_little(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("methods.checkpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("methods.fitting.checkpoint.time.monotonic", lambda: now[0])
     checkpoints = _trainer(SETTINGS, tmp_path).checkpoints
     assert not checkpoints.due(1)
     now[0] = 301.0
@@ -179,7 +179,7 @@ def _shared(trainer, monkeypatch):
     """Returns the trainer's checkpoints as one of two processes, which is the first, and what they agreed on."""
     agreed = []
     monkeypatch.setattr(type(trainer.accelerator), "num_processes", property(lambda self: 2))
-    monkeypatch.setattr("methods.checkpoint.broadcast_object_list", lambda values: agreed.append(values) or values)
+    monkeypatch.setattr("methods.fitting.checkpoint.broadcast_object_list", lambda values: agreed.append(values) or values)
     return trainer.checkpoints, agreed
 
 
@@ -193,7 +193,7 @@ def test_updates_are_counted_through_epochs_and_stages(tmp_path, monkeypatch):
 
 def test_several_processes_agree_now_and_then_or_after_every_slow_update(tmp_path, monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("methods.checkpoint.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("methods.fitting.checkpoint.time.monotonic", lambda: now[0])
     checkpoints, agreed = _shared(_trainer(SETTINGS, tmp_path), monkeypatch)
 
     def agreements(seconds, updates):
@@ -207,7 +207,7 @@ def test_several_processes_agree_now_and_then_or_after_every_slow_update(tmp_pat
     assert agreements(0.1, range(3, 3 + 10 * 16)) == 10
     agreements(5.0, range(163, 163 + 16))
     assert agreements(5.0, range(179, 189)) == 10
-    monkeypatch.setattr("methods.checkpoint.asked", lambda: "stop")
+    monkeypatch.setattr("methods.fitting.checkpoint.asked", lambda: "stop")
     assert checkpoints.due(189)
 
 

@@ -26,8 +26,8 @@ from benchmarks.stages import Store
 from methods import extraction
 from methods.data import Dataset
 from methods.encoder import EncoderSettings, encoder_inputs, encoder_stages
-from methods.features import load_split
-from methods.shards import Shards
+from methods.files.shards import Shards
+from methods.split_features import load_split
 from methods.stage import run_in
 from tests import checkpoints
 
@@ -113,7 +113,7 @@ def test_writing_packed_states_needs_no_memory_of_their_size(tmp_path):
     source = f"""
 import torch
 from pathlib import Path
-from methods.shards import write_packed
+from methods.files.shards import write_packed
 from benchmarks.environment import forget_peak_memory, peak_memory
 def write(count):
     lengths = torch.full((count * 1000,), 20)

@@ -12,7 +12,8 @@ from baselines.clip import CLIP, contrastive_loss
 from benchmarks.datasets import data_stage
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings, encoder_stages
-from methods.features import PackedStates, image_features, load_split, train_encoder
+from methods.features import train_encoder
+from methods.split_features import PackedStates, image_features, load_split
 from methods.stage import run_in
 
 CLOSE = {"rtol": 0.05, "atol": 0.05}

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from benchmarks.metrics import Rule, hits, outcomes
 from methods.avg import AVG
-from methods.beam import beam_search
-from methods.best_first import Exact
+from methods.decoding.beam import beam_search
+from methods.decoding.best_first import Exact
 from methods.retriever import PAD, Ranking, SearchKnobs
 from tests.methods.test_beam import Diverged
 
@@ -105,7 +105,7 @@ def test_exact_search_lists_k_groups_though_images_have_several_codes():
         return Exact(torch.from_numpy(rows), torch.from_numpy(np.where(rows < 0, -np.inf, -rows)), torch.ones(1))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("methods.best_first.best_first", best)
+        patch.setattr("methods.decoding.best_first.best_first", best)
         patch.setattr(retriever, "_reader", lambda encoded: None)
         ranking = retriever.search(None, 2, SearchKnobs(exact=True))
         assert ranking.ids_QW.tolist() == [[0, 1, 2, 3, 4, 5]] and asked == [6, 12]

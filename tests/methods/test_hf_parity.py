@@ -14,9 +14,9 @@ from avg.decoding import Source
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
 from baselines.hf_decoding import DictionaryTree, HfDecoder
-from methods.beam import DeviceTrie, beam_search
-from methods.best_first import best_first
-from methods.trie import PAD, Trie
+from methods.decoding.beam import DeviceTrie, beam_search
+from methods.decoding.best_first import best_first
+from methods.decoding.trie import PAD, Trie
 from tests.methods.made_up import t5
 
 TOKENS = 6

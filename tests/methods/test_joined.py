@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from methods.features import PackedStates, SplitFeatures
-from methods.joined import joined
+from methods.fitting.joined import joined
 from methods.pseudo_queries import PseudoQueries
+from methods.split_features import PackedStates, SplitFeatures
 
 PICTURES, CAPTIONS, WIDTH = 4, 3, 2
 

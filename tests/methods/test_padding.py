@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from baselines.grace import structured
-from methods.padding import CLUSTER, GALLERIES, codes, paths, vectors
-from methods.trie import Trie
+from methods.decoding.trie import Trie
+from methods.timing.padding import CLUSTER, GALLERIES, codes, paths, vectors
 
 
 @pytest.mark.parametrize("gallery", GALLERIES)

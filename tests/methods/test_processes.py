@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from avg.settings import SHAPE, GeneratorSettings
+from methods.fitting.processes import launch, raised, take_gpu
 from methods.pictures import PictureError
-from methods.processes import launch, raised, take_gpu
 from methods.reads import recording
 from tests.methods.made_up import SETTINGS, stage_inputs, t5, training
 
@@ -130,7 +130,7 @@ LAUNCH = """
 import signal, sys
 from pathlib import Path
 from methods.pictures import PictureError
-from methods.processes import launch
+from methods.fitting.processes import launch
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts in the background
 launch("tests.methods.test_processes:endless", {}, {}, Path(sys.argv[1]), 2)
 """

@@ -11,15 +11,15 @@ import torch
 
 from avg.generator import PAD, create, load
 from methods.data import Exposure
-from methods.features import SplitFeatures
-from methods.identified import Identified, Shown
-from methods.objective import Batch
-from methods.processes import count
+from methods.fitting.identified import Identified, Shown
+from methods.fitting.objective import Batch
+from methods.fitting.processes import count
+from methods.fitting.trainer import Trainer, passes
+from methods.fitting.validation import pictures_written, validation_recall
 from methods.reads import recording
 from methods.registry import create as create_method
+from methods.split_features import SplitFeatures
 from methods.stage import Stage
-from methods.trainer import Trainer, passes
-from methods.validation import pictures_written, validation_recall
 from tests.methods.made_up import CAPTIONS, IMAGES, SETTINGS, STATE, WIDTH, captions, codes, features, splits, stage_inputs, training
 
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.trie import PAD, Trie
-from methods.trie_file import ARRAYS
+from methods.decoding.trie import PAD, Trie
+from methods.decoding.trie_file import ARRAYS
 
 END = 4
 BODIES = st.lists(st.integers(0, 3), min_size=1, max_size=4).map(tuple)
@@ -311,4 +311,4 @@ def test_damage_is_named_with_the_remedy(tmp_path, file, how, message, verify):
 
 
 def test_the_index_wants_no_torch():
-    subprocess.run([sys.executable, "-c", "import methods.trie, sys; assert 'torch' not in sys.modules"], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", "import methods.decoding.trie, sys; assert 'torch' not in sys.modules"], check=True, timeout=60)

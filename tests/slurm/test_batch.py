@@ -21,13 +21,13 @@ from benchmarks.batch.batch import grouped, kind_of
 from benchmarks.batch.job import StageJob, note
 from benchmarks.cells import cell_stages
 from benchmarks.run import main
-from benchmarks.seal import UserError
 from benchmarks.speed import efficiency_report
 from benchmarks.stages import Store
 from benchmarks.tables.table1 import TABLE1
 from benchmarks.tables.table2 import TABLE2
+from benchmarks.user_error import UserError
+from methods.fitting.processes import TASKS_FOLDER
 from methods.needs import Need
-from methods.processes import TASKS_FOLDER
 from methods.stage import Stage
 from slurm import accounting, launch
 from slurm.profile import Profile, read_profile

@@ -7,8 +7,8 @@ import signal
 import time
 from pathlib import Path
 
-from methods.heartbeat import beat
-from methods.interruption import Interrupted, asked, listening
+from methods.fitting.heartbeat import beat
+from methods.fitting.interruption import Interrupted, asked, listening
 
 
 def note(config, inputs, out):
@@ -48,7 +48,7 @@ def steps(config, inputs, out):
 def train(config, inputs, out):
     """A real training on made-up features, each update of which takes a second longer."""
     from methods import training
-    from methods.trainer import Trainer
+    from methods.fitting.trainer import Trainer
 
     update = Trainer._update
 

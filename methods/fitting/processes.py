@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_
 
 from avg.generator import Generator
 from avg.settings import GeneratorSettings
-from methods.interruption import ASK_FILE, Interrupted, listening
+from methods.fitting.interruption import ASK_FILE, Interrupted, listening
 from methods.reads import absorb, recording
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -142,9 +142,9 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
         stage = {"function": function, "config": dict(config), "inputs": paths, "out": str(out.resolve())}
         (job / "stage.part").write_text(json.dumps(stage))
         os.replace(job / "stage.part", job / STAGE)
-        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module", "methods.processes"]
+        torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module", "methods.fitting.processes"]
         with listening(job / ASK):
-            code = _started(["-m", "methods.processes"] if tasks else torchrun, job)
+            code = _started(["-m", "methods.fitting.processes"] if tasks else torchrun, job)
         if (job / STOPPED).exists():
             raise Interrupted
         if errors := list(job.glob("error-*.json")):
@@ -215,7 +215,7 @@ def follow() -> None:
         if (job / OVER).exists():
             return
         time.sleep(LOOK)
-    if code := _started(["-m", "methods.processes"], job):
+    if code := _started(["-m", "methods.fitting.processes"], job):
         raise SystemExit(code)
 
 

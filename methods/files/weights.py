@@ -8,7 +8,7 @@ import zipfile
 from functools import lru_cache
 from pathlib import Path
 
-from methods.durable import file_hash
+from methods.files.durable import file_hash
 
 HEADER_LIMIT = 100_000_000  # of the safetensors format
 INDEX = ".index.json"

@@ -17,7 +17,7 @@ from avg.captions import CaptionBatch
 from avg.decoding import Source
 from avg.generator import PAD, Generator
 from methods.data import rows_in
-from methods.features import SplitFeatures
+from methods.split_features import SplitFeatures
 
 
 def lengths(codes_XL: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from avg.reader import Read
-from methods.trie import PAD, Trie
+from methods.decoding.trie import PAD, Trie
 
 AT_ONCE = 4
 """Tokens of a known rest that are read together: more waste more on beams that end among them."""

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.features import PackedStates, SplitFeatures
 from methods.pseudo_queries import PseudoQueries
+from methods.split_features import PackedStates, SplitFeatures
 
 
 @dataclass(frozen=True)

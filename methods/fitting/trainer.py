@@ -27,16 +27,16 @@ from avg.generator import PAD, Generator
 from avg.ranking_loss import with_positive
 from avg.schedule import warm_cosine
 from avg.settings import GeneratorSettings
-from methods.batching import batches
-from methods.beam import DeviceTrie, beam_search
-from methods.checkpoint import Checkpoints
-from methods.heartbeat import beat
-from methods.identified import Identified, Shown, lengths, trimmed
-from methods.interruption import listening
-from methods.objective import Batch, Objective, some
-from methods.processes import Whole, accelerator, restore_weights, sharded, trained_weights
-from methods.trie import Trie
-from methods.validation import validation_recall
+from methods.decoding.beam import DeviceTrie, beam_search
+from methods.decoding.trie import Trie
+from methods.fitting.batching import batches
+from methods.fitting.checkpoint import Checkpoints
+from methods.fitting.heartbeat import beat
+from methods.fitting.identified import Identified, Shown, lengths, trimmed
+from methods.fitting.interruption import listening
+from methods.fitting.objective import Batch, Objective, some
+from methods.fitting.processes import Whole, accelerator, restore_weights, sharded, trained_weights
+from methods.fitting.validation import validation_recall
 
 CLIP_GRADIENT = 1.0
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from avg.generator import PAD, Generator, generative_loss, sequence_scores
 from avg.ranking_loss import discriminative_loss, summed_probabilities
 from avg.settings import GeneratorSettings
-from methods.identified import Identified, Shown
+from methods.fitting.identified import Identified, Shown
 
 
 @dataclass(frozen=True)

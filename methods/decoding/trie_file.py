@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from methods.durable import file_hash, put
+from methods.files.durable import file_hash, put
 
 ARRAYS = ("first_S", "count_S", "token_E", "child_E", "identifiers_NL", "alive_N")
 RECORD = "trie.json"

@@ -18,9 +18,9 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from safetensors.torch import load_file, save_file
 
-from methods.durable import file_hash
-from methods.interruption import Interrupted, answered, asked
-from methods.processes import unwrapped
+from methods.files.durable import file_hash
+from methods.fitting.interruption import Interrupted, answered, asked
+from methods.fitting.processes import unwrapped
 
 log = logging.getLogger("vokenbench")
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from avg.generator import PAD, Generator
-from methods.beam import DeviceTrie, beam_search
-from methods.identified import Identified, Shown
+from methods.decoding.beam import DeviceTrie, beam_search
+from methods.decoding.trie import Trie
+from methods.fitting.identified import Identified, Shown
 from methods.recall import expected_hits
-from methods.trie import Trie
 
 VALIDATION_QUERIES = 1000
 VALIDATION_BEAM = 10

@@ -13,10 +13,10 @@ import numpy as np
 
 from avg.captions import CaptionBatch
 from baselines.vector_search import FaissSearch, MatrixSearch, PaperSearch, VectorSearch
-from methods import padding
 from methods.dense import unit
 from methods.generative import GenerativeRetriever
 from methods.retriever import PAD, Ranking, SearchKnobs
+from methods.timing import padding
 
 K = 10
 BEAMS = (10, 20, 40)

@@ -20,7 +20,7 @@ class Nodes(NamedTuple):
     """Inner nodes and edges of one or more trees.
 
     Args:
-        first_S, count_S, token_E, child_E: as in `methods.trie.Trie`; nodes are numbered by depth, then in the order of identifiers.
+        first_S, count_S, token_E, child_E: as in `Trie`; nodes are numbered by depth, then in the order of identifiers.
         entry_R: int32, for the first identifier of each tree: the tree's root, or ~row if the tree is this identifier only.
         fan_L: int64 largest number of edges of a node at each depth, 0 where no node is.
     """

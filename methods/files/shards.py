@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from methods.durable import put
-from methods.heartbeat import beat
-from methods.weights import damage
+from methods.files.durable import put
+from methods.files.weights import damage
+from methods.fitting.heartbeat import beat
 
 log = logging.getLogger("vokenbench")
 

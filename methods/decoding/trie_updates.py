@@ -1,6 +1,6 @@
 """Identifiers put into a prefix index and taken out of it, without building it again.
 
-R identifiers that are added or removed, K edges, H trees of new nodes; other letters as in `methods.trie`.
+R identifiers that are added or removed, K edges, H trees of new nodes; other letters as in `methods.decoding.trie`.
 
 Nodes and edges that are no longer used stay in their arrays until they are half of the edges; then nodes and edges are laid out anew. So an
 update costs in proportion to what it changes, now and then to the whole index. A removed identifier's row is kept for its return.
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from methods.trie_file import ARRAYS
-from methods.trie_nodes import BEGINNING, PAD, Nodes, distinct, grow, refuse_beginnings, shared_lengths, sorting, widened
+from methods.decoding.trie_file import ARRAYS
+from methods.decoding.trie_nodes import BEGINNING, PAD, Nodes, distinct, grow, refuse_beginnings, shared_lengths, sorting, widened
 
 if TYPE_CHECKING:
-    from methods.trie import Trie
+    from methods.decoding.trie import Trie
 
 NODES = ("first_S", "count_S", "token_E", "child_E")
 

@@ -29,9 +29,9 @@ from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
 from baselines.hf_decoding import DictionaryTree, HfDecoder, MarisaTree
 from baselines.vector_search import FaissSearch, MatrixSearch, PaperSearch
-from methods.beam import DeviceTrie, beam_search
-from methods.best_first import best_first
-from methods.trie import Trie
+from methods.decoding.beam import DeviceTrie, beam_search
+from methods.decoding.best_first import best_first
+from methods.decoding.trie import Trie
 
 LENGTH, VOKENS, SOURCE, WIDTH = 4, 1024, 20, 512
 ALONE = 10**6

@@ -23,11 +23,11 @@ from avg.reader import Reader
 from baselines.blip import BLIP
 from baselines.blip_checkpoint import BLIP_HEADS, bert_tokenizer
 from methods.avg import AVG
-from methods.contenders import LENGTH, Decoders
 from methods.dense import unit
 from methods.machine import product_format
-from methods.serving import Models, Pairs
-from methods.shapes import BLIP_BASE, BLIP_TINY, T5, TEXT_TINY, VIT_L_TEXT
+from methods.timing.contenders import LENGTH, Decoders
+from methods.timing.serving import Models, Pairs
+from methods.timing.shapes import BLIP_BASE, BLIP_TINY, T5, TEXT_TINY, VIT_L_TEXT
 
 BLIP_PIXELS, BLIP_PIXELS_TINY = 384, 32
 PICTURES = 16
