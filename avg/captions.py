@@ -5,6 +5,7 @@ B captions, T token positions, H width of a text state, D width of a caption vec
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +27,12 @@ class CaptionBatch:
     states_BTH: Tensor
     mask_BT: Tensor
     vectors_BD: Tensor
+
+    @classmethod
+    def of_texts(cls, texts: Sequence[str]) -> CaptionBatch:
+        """Returns captions alone, for a generator that reads them itself."""
+        nothing = torch.zeros(len(texts), 0)
+        return cls(tuple(texts), nothing[..., None], nothing.bool(), nothing)
 
     def to(self, device: torch.device) -> CaptionBatch:
         """Returns the batch with its tensors on a device."""

@@ -64,6 +64,8 @@ class DecoderOnlyGenerator(Generator):
         ValueError: if the folder holds no decoder or no tokenizer that transformers reads, or LoRA does not know its architecture.
     """
 
+    reads_words = True
+
     def __init__(
         self,
         settings: GeneratorSettings,

@@ -42,6 +42,7 @@ class Generator(nn.Module, ABC):
         own_forward: whether the decoder is run by transformers' own forward alone: what recomputes activations or shards weights has its
             hooks there.
         reads_pixels: whether `picture_source` takes `pixels` rather than vectors.
+        reads_words: whether `text_source` asks for a caption's words alone, and not for what the text tower says of them.
     """
 
     decoder: nn.Module
@@ -50,6 +51,7 @@ class Generator(nn.Module, ABC):
     stored: dict[str, Any]
     own_forward: bool = False
     reads_pixels: bool = False
+    reads_words: bool = False
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 VARIABLE = "VOKENBENCH_PRECISION"
 FORMATS = ("float32", "bfloat16")
+GPUS = "CUDA_VISIBLE_DEVICES"
 
 
 def asked() -> str | None:
@@ -24,10 +25,27 @@ def asked() -> str | None:
     return None if said == "fast" else said
 
 
-def device() -> torch.device:
-    """Returns the device of heavy work: the first CUDA device, else the CPU."""
+def lost_gpu() -> str:
+    """Returns that this process was given a GPU which torch cannot use, and what may be wrong; nothing where all is well."""
     import torch
 
+    given = os.environ.get(GPUS, "")
+    if torch.cuda.is_available() or given in ("", "-1", "NoDevFiles"):
+        return ""
+    build = "is a build for processors" if torch.version.cuda is None else f"wants a driver for CUDA {torch.version.cuda} or newer"
+    return f"{GPUS}={given}, but torch {torch.__version__} finds no GPU: it {build}"
+
+
+def device() -> torch.device:
+    """Returns the device of heavy work: the first CUDA device, else the CPU.
+
+    Raises:
+        ValueError: if this process was given a GPU that torch cannot use: on a processor, hours of work would be weeks of it.
+    """
+    import torch
+
+    if lost := lost_gpu():
+        raise ValueError(f"{lost}; to compute on the processor, set {GPUS} to nothing")
     # of several processes each has a current device of its own (`methods.fitting.processes.take_gpu`)
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 

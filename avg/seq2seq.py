@@ -37,6 +37,8 @@ class Seq2SeqGenerator(Generator):
         ValueError: if the folder holds no configuration or no tokenizer that transformers reads, or a model that this one cannot score.
     """
 
+    reads_words = True
+
     def __init__(
         self,
         settings: GeneratorSettings,
@@ -130,7 +132,7 @@ class Seq2SeqGenerator(Generator):
         # T5 scales what it hands to an output head that was tied when it was pretrained; T5 v1.1's and Flan-T5's were not
         config = self.model.config
         scaled = getattr(config, "scale_decoder_outputs", config.model_type == "umt5" and config.tie_word_embeddings)
-        return (hidden @ rows_XW.to(hidden.dtype).T * (self.width**-0.5 if scaled else 1.0)).float()
+        return (hidden @ rows_XW.to(hidden.dtype).T * (rows_XW.shape[1] ** -0.5 if scaled else 1.0)).float()
 
     def pack(self) -> None:
         super().pack()

@@ -9,6 +9,7 @@ N images, Q captions, B batch, D width of the frozen vectors, E code width, L co
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -120,7 +121,8 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def rebuild(self, images_ND: np.ndarray, vokens: int | None = None) -> np.ndarray:
         """Returns what the codes of picture vectors decode to, (N, D); of each code the first so many vokens, or all."""
-        return self.decoder(self._quantized(images_ND).sums_NLD[:, (vokens or self.settings.voken_length) - 1]).cpu().numpy()
+        last = (self.settings.voken_length if vokens is None else vokens) - 1
+        return self.decoder(self._quantized(images_ND).sums_NLD[:, last]).cpu().numpy()
 
     def _quantized(self, images_ND: np.ndarray) -> Quantized:
         return self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND).to(self.quantizer.codebooks_CKD.device))))
@@ -153,7 +155,7 @@ def train_tokenizer(
     generator = torch.Generator().manual_seed(settings.seed)
     tokenizer = Tokenizer(settings, images_ND.shape[1]).to(device())
     images, texts = torch.from_numpy(images_ND).to(device()), torch.from_numpy(texts_QD).to(device())
-    by_image = np.split(np.argsort(caption_rows_Q, kind="stable"), np.cumsum(np.bincount(caption_rows_Q, minlength=len(images)))[:-1])
+    draw = caption_draws(caption_rows_Q, len(images))
     rng = np.random.default_rng(settings.seed)
     optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     steps = settings.epochs * -(-len(images) // settings.batch)
@@ -162,7 +164,7 @@ def train_tokenizer(
     _start(tokenizer, images, caption_rows_Q)
     for epoch in tqdm(range(settings.epochs), desc="tokenizer", unit="epoch", leave=False):
         tokenizer.train()
-        captions_N = torch.from_numpy(np.array([rng.choice(rows) for rows in by_image]))
+        captions_N = torch.from_numpy(draw(rng))
         # both stay on the device, which is not waited for before the epoch's end
         used_CK = torch.zeros(tokenizer.quantizer.codebooks_CKD.shape[:2], dtype=torch.bool, device=images.device)
         totals = torch.zeros(4, dtype=torch.float64, device=images.device)
@@ -192,6 +194,13 @@ def train_tokenizer(
         "unique codes": len(np.unique(codes_NL, axis=0)) / len(codes_NL),
     }
     return tokenizer, report
+
+
+def caption_draws(caption_rows_Q: np.ndarray, images: int) -> Callable[[np.random.Generator], np.ndarray]:
+    """Returns a function that draws a caption of each picture, (N,): at once, those that `choice` gives picture by picture."""
+    by_image_Q, count_N = np.argsort(caption_rows_Q, kind="stable"), np.bincount(caption_rows_Q, minlength=images)
+    first_N = np.cumsum(count_N) - count_N
+    return lambda rng: by_image_Q[first_N + rng.integers(count_N)]
 
 
 @torch.no_grad()

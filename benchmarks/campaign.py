@@ -62,6 +62,7 @@ def plan_cells(
     tiny: bool = False,
     given: Given | None = None,
     split: str = "test",
+    base: Given | None = None,
 ) -> list[CellPlan]:
     """Returns the cells of a table, all rows of one seed before the next. Runs nothing.
 
@@ -70,12 +71,13 @@ def plan_cells(
         tiny: with every method's tiny settings.
         given: as from `overrides.parsed`; stronger than the row's own settings, which are stronger than the tiny ones, and those than the
             protocol's.
+        base: as from `settings_file.read`; weaker than the protocol's.
 
     Raises:
         ValueError: unknown data set, protocol, method or setting, or an impossible value.
     """
     rules = rules_of(protocol)
-    rows = [resolved(row, tiny, given or {}, rules) for row in table.rows]
+    rows = [resolved(row, tiny, given or {}, rules, base) for row in table.rows]
     k = max(column.k for column in table.columns)
     return [
         cell_stages(row, dataset, protocol, seed, split, k)
@@ -94,7 +96,7 @@ def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
 def left(plans: Sequence[CellPlan], store: Store) -> str:
     """Returns how much is left to do, as a dry run says it; what several cells share counts once."""
     todo = missing(plans, store)
-    return f"{len(todo)} stages are missing, about {sum(map(store.durations.expected, todo)) / 60:.0f} min"
+    return f"{len(todo)} stages are missing, about {sum(map(store.durations.expected, todo)) / 60:.0f} min{store.durations.doubt(todo)}"
 
 
 def compute(plans: Sequence[CellPlan], store: Store, jobs: int) -> None:

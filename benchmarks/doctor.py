@@ -16,7 +16,7 @@ from benchmarks.environment import PROJECT, hardware
 from benchmarks.options import DEFAULT_DATASET
 from benchmarks.roots import roots
 from benchmarks.spec import Row
-from methods.machine import gpus, product_format
+from methods.machine import gpus, lost_gpu, product_format
 from methods.needs import Need, hub_cache, is_met, missing
 
 KEY_PACKAGES = ("torch", "torchvision", "transformers", "open_clip_torch", "timm", "huggingface_hub", "numpy", "scikit-learn", "pillow")
@@ -29,7 +29,7 @@ def examine(store: Path, results: Path) -> dict[str, Any]:
     return {
         "python": python(),
         "packages": packages(),
-        "hardware": {**hardware(), "gpus": gpus(), "precision": product_format()},
+        "hardware": {**hardware(), "gpus": gpus(), "lost gpu": lost_gpu(), "precision": "" if lost_gpu() else product_format()},
         "disk": {"store": disk(store), "results": disk(results), "hub cache": disk(hub_cache())},
         "hub": hub(),
         "environments": {name: is_met(Need("environment", name)) for name in ENVIRONMENTS},
@@ -127,9 +127,9 @@ def text(found: Mapping[str, Any]) -> str:
     lines = [f"{mark(python['ok'])} Python {python['version']} (wanted {python['wanted']}), {python['executable']}"]
     lines += [f"  {len(found['packages']) - len(wrong)} of {len(found['packages'])} key packages as tested"]
     lines += [f"! {each['name']} {each['installed'] or 'missing'}, tested with {each['tested']}" for each in wrong]
-    lines.append(f"  {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['precision']} products")
+    lines.append(f"  {machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['precision'] or 'unknown'} products")
     lines += [f"  GPU {gpu['name']}, {gpu['memory_gib']} GiB, {'bf16' if gpu['bf16'] else 'no bf16'}" for gpu in machine["gpus"]] or [
-        "  no GPU"
+        f"! {machine['lost gpu']}" if machine["lost gpu"] else "  no GPU"
     ]
     lines += [
         f"{mark(place['free_gb'] > 5)} {name}: {place['free_gb']:,} GB free at {place['path']}" for name, place in found["disk"].items()

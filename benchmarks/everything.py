@@ -22,6 +22,7 @@ from benchmarks.options import (
     jobs_option,
     names,
     results_option,
+    settings_option,
     store_option,
     tiny_option,
 )
@@ -41,6 +42,7 @@ OF_OTHERS = ("references",)
 @click.option("--tables", "wanted", callback=names, help="These alone, comma-separated.  [default: all of the paper's, figures, report]")
 @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help=f"Of {' and '.join(SEEDED)}; others have one.")
+@settings_option
 @click.option("--dry-run", is_flag=True, help="Print the plan, and run nothing.")
 @executor_options
 @jobs_option
@@ -49,10 +51,11 @@ OF_OTHERS = ("references",)
 @store_option
 def everything(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, wanted: tuple[str, ...], protocol: str, seeds: int,
-    dry_run: bool, jobs: int | None, tiny: bool, results: Path | None, store: Path, executor: str, profile: str | None,
+    settings: str | None, dry_run: bool, jobs: int | None, tiny: bool, results: Path | None, store: Path, executor: str,
+    profile: str | None,
 ) -> int:  # fmt: skip
     """Measure every table of the paper, draw its figures, judge its claims; the plan, with what tables share, is printed first."""
-    from benchmarks import campaign, results_folder, tables
+    from benchmarks import campaign, results_folder, settings_file, tables
     from benchmarks.prefetch import refuse_missing
     from benchmarks.render import markdown
     from benchmarks.stages import Store
@@ -60,11 +63,15 @@ def everything(
     check_profile(executor, profile)
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     chosen = {name: tables.table(name) for name in wanted or [name for name in tables.TABLES if name not in OF_OTHERS]}
-    plans = {name: campaign.plan_cells(table, datasets, protocol, seeds if name in SEEDED else 1, tiny) for name, table in chosen.items()}
-    kept = results_folder.kept_in(results, datasets, tiny)
+    base = settings_file.read(settings)
+    plans = {
+        name: campaign.plan_cells(table, datasets, protocol, seeds if name in SEEDED else 1, tiny, base=base)
+        for name, table in chosen.items()
+    }
+    kept = results_folder.kept_in(results, datasets, tiny, part=bool(base))
     stages = Store(store)
     processes = chosen_jobs(jobs, tiny)
-    drawn = [] if wanted or kept is None else further(datasets, protocol, tiny, kept, store)
+    drawn = [] if wanted or kept is None else further(datasets, protocol, tiny, kept, store, settings)
     for line in plan_lines(plans, stages, processes):
         click.echo(line)
     for arguments in drawn:
@@ -74,14 +81,14 @@ def everything(
     if kept and not dry_run:
         results_folder.writable(kept / results_folder.folder_name(datasets, protocol))
         for name, table in chosen.items():
-            results_folder.refuse_mixing(table, plans[name], kept, tiny)
+            results_folder.refuse_mixing(table, plans[name], kept, tiny, base=base)
     if executor != "inline":
         from benchmarks.batch.batch import Request
         from benchmarks.batch.submission import offer
 
         where = kept.resolve() if kept else None
         requests = [
-            Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans[name]), results=where, tiny=tiny)
+            Request(table=table, datasets=datasets, protocol=protocol, plans=tuple(plans[name]), results=where, tiny=tiny, base=base)
             for name, table in chosen.items()
         ]
         offer(requests, stages, executor, profile, jobs or 0, dry_run, click.echo)
@@ -129,22 +136,24 @@ def followed(arguments: list[str]) -> int:
     return code
 
 
-def further(datasets: Sequence[str], protocol: str, tiny: bool, results: Path, store: Path) -> list[list[str]]:
+def further(datasets: Sequence[str], protocol: str, tiny: bool, results: Path, store: Path, settings: str | None = None) -> list[list[str]]:
     """Returns the commands that follow the tables, as arguments: identifier report, figures, claims, report.
 
-    Figure 4 takes ten minutes that no stage keeps, so what is timed already is not timed again.
+    Figure 4 takes ten minutes that no stage keeps, so what is timed already is not timed again; nor are models of a settings file, since
+    `figure4 --full-size` times their shapes.
     """
     from benchmarks import campaign
 
     size, kept, stages = ["--tiny"] * tiny, ["--results", str(results)], ["--store", str(store)]
+    models = ["--settings", settings] if settings else []
     commands = []
     for dataset in datasets:
         of, under = ["--dataset", dataset], ["--protocol", protocol]
-        commands += [["codes", *of, *under, *size, *kept, *stages], ["figure5", *of, *under, *size, *kept, *stages]]
-        if not (results / dataset / "efficiency.json").exists() and protocol == campaign.DEFAULT_PROTOCOL:
+        commands += [[command, *of, *under, *models, *size, *kept, *stages] for command in ("codes", "figure5")]
+        if not models and not (results / dataset / "efficiency.json").exists() and protocol == campaign.DEFAULT_PROTOCOL:
             commands.append(["figure4", *of, *size, *kept, *stages])
         commands.append(["claims", *of, "--protocol", protocol, *kept])
-        commands.append(["report", *of, *under, *size, *kept, *stages])
+        commands.append(["report", *of, *under, *models, *size, *kept, *stages])
     return commands
 
 
@@ -173,7 +182,7 @@ def plan_lines(plans: Mapping[str, Sequence[CellPlan]], store: Store, jobs: int)
     return [
         tabulate(body, ["table", "cells", "missing stages", "shared with others", "minutes of its own"], colalign=["left"] + ["right"] * 4),
         f"{len(every)} stages are missing, {len(shared)} of them for several tables: about {total:.0f} min of work, "
-        f"{total / count:.0f} min on {count} processes.",
+        f"{total / count:.0f} min on {count} processes{store.durations.doubt(every.values())}.",
         "",
     ]
 

@@ -25,6 +25,9 @@ from benchmarks.verdicts import MATCH, NEAR, Closeness, Verdict, closeness, verd
 
 PAPER_NAMES = {"flickr30k": "Flickr30K", "mscoco-5k": "MS-COCO (5k)"}
 PAPERS_PROTOCOLS = ("paper", "official")
+SMALL_MODELS = "this suite's small models (--settings paper-size has the paper's)"
+MODEL_SETTINGS = ("model", "backbone")
+"""Settings that name a model; where one is empty, a small one of this suite is in its place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,9 +203,24 @@ def _line(
 
 
 def is_comparable(table: Table, dataset: str, summaries: Sequence[Mapping[str, Any]]) -> bool:
-    """Says whether cells were measured on the very images and captions of the reported numbers, not on some of that name."""
-    found = [summary["split"] == "test" and summary.get("data", {}).get("as_published", False) for summary in summaries]
+    """Says whether cells were measured on the very images and captions of the reported numbers, not on some of that name, and with models
+    of that size."""
+    found = [
+        summary["split"] == "test" and summary.get("data", {}).get("as_published", False) and not has_stand_in(summary)
+        for summary in summaries
+    ]
     return table.reports(dataset) and bool(found) and all(found)
+
+
+def has_stand_in(summary: Mapping[str, Any]) -> bool:
+    """Says whether a part of a cell is one of this suite's small models: what its settings name no model for."""
+
+    def unnamed(settings: Mapping[str, Any]) -> bool:
+        return any(
+            unnamed(value) if isinstance(value, Mapping) else name in MODEL_SETTINGS and value == "" for name, value in settings.items()
+        )
+
+    return unnamed(summary.get("settings", {}))
 
 
 def _beside(cell: Cell, reported: float | None, comparable: bool) -> Cell:
@@ -236,15 +254,21 @@ def _paper_note(table: Table, dataset: str, known: Sequence[Mapping[str, Any]]) 
         other = "of which this is another split" if is_papers(dataset) else "other data"
         instead = "; its claims are tested instead" if table.claims else ""
         return f"Paper: its numbers on {name}, {other} and so not comparable{instead}."
-    if not is_comparable(table, dataset, known):
+    small = [summary for summary in known if has_stand_in(summary)]
+    named = [summary for summary in known if summary not in small]
+    if not is_comparable(table, dataset, named):
         why = "nothing is measured yet"
         if known:
             split = known[0]["split"]
-            published = "the test split here is not the published one (verify-data says how)"
-            why = published if split == "test" else f"these are of the split {split}"
+            why = f"these are of the split {split}"
+            if split == "test":
+                why = "the test split here is not the published one (verify-data says how)" if named else f"these are of {SMALL_MODELS}"
         return f"Paper: its numbers on {name}; {why}, so that they are context only."
     rules = known[0]["protocol"]
     reservation = "" if rules in PAPERS_PROTOCOLS else f" The protocol {rules} is not the paper's: a difference may be the protocol's."
+    if small:
+        labels = dict.fromkeys(table.called(table.row(summary["row"])) for summary in small)
+        reservation += f" Context only beside what is of {SMALL_MODELS}: {', '.join(labels)}."
     return f"Paper: its numbers on this data. Match: within {MATCH} points of them; near: within {NEAR}; else differs.{reservation}"
 
 

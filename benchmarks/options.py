@@ -23,6 +23,10 @@ def chosen_datasets(datasets: tuple[str, ...], tiny: bool, data_root: Path | Non
     return named(datasets or (TINY_DATASET if tiny else DEFAULT_DATASET,), data_root, five_captions)
 
 
+settings_option = click.option(
+    "--settings", metavar="FILE",
+    help="Models and trainings of all methods: a TOML file, or paper-size for the paper's own, which want GPUs.",
+)  # fmt: skip
 store_option = click.option(
     "--store", type=click.Path(path_type=Path), default=Path(".vokenbench"), envvar=STORE_VARIABLE, show_default=True, show_envvar=True,
     help="Folder of finished stages; may be deleted at any time.",
@@ -63,11 +67,11 @@ def chosen_jobs(jobs: int | None, tiny: bool) -> int:
 
 
 profile_option = click.option(
-    "--profile", metavar="FILE", help="What the cluster wants to hear: a TOML file, or one of slurm/profiles by its name, e.g. one-node."
+    "--profile", metavar="FILE", help="SLURM profile: a TOML file, or one of slurm/profiles by its name, e.g. generic."
 )
 _executor_option = click.option(
     "--executor", type=click.Choice(["inline", "local", "slurm"]), default="inline", show_default=True,
-    help="Where stages are computed: here while you wait, here behind your back, or as jobs of a cluster.",
+    help="Where stages are computed: here while you wait, here in the background, or as jobs of a cluster.",
 )  # fmt: skip
 
 

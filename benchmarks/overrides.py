@@ -1,5 +1,5 @@
-"""Settings of a table's rows, from the weakest to the strongest: the method's own, the protocol's, the tiny ones, the row's, those of the
-command line."""
+"""Settings of a table's rows, from the weakest to the strongest: the method's own, a settings file's, the protocol's, the tiny ones, the
+row's, those of the command line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def parsed(assignments: Iterable[str], table: Table) -> dict[str, dict[str, Any]
     Raises:
         ValueError: if one is not of this form, or no row of the table is of that method. Settings are looked up by `resolved`.
     """
-    valid = sorted({name for row in table.rows if row.method != SCENE_FACTS for name in _names(row)})
+    valid = sorted({name for row in table.rows if row.method != SCENE_FACTS for name in names_of(row.method)})
     given: dict[str, dict[str, Any]] = {}
     for assignment in assignments:
         address, equals, text = assignment.partition("=")
@@ -49,10 +49,13 @@ def parsed(assignments: Iterable[str], table: Table) -> dict[str, dict[str, Any]
     return given
 
 
-def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN) -> Row:
+def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN, base: Given | None = None) -> Row:
     """Returns the row with its settings and search knobs overridden.
 
     A setting of a part, e.g. `tokenizer.codebook_size`, may be given by its last name where only one part has such a setting.
+
+    Args:
+        base: as from `settings_file.read`; what a member of a family does not have is none of its.
 
     Raises:
         ValueError: unknown setting, or one that several parts have; lists the valid ones.
@@ -64,12 +67,14 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN) -> Row
     settings, knobs = dict(variant), dict(row.knobs)
     if tiny and create(row.method).shortlists:
         knobs.setdefault("shortlist", TINY_SHORTLIST)
+    for address, value in of_method(base or {}, row.method).items():
+        settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     for address, value in fixed(rules, row.method).items():
         settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     for layer in (cls.Config.tiny() if tiny else {}, row.tiny or row.settings if tiny else row.settings):
         settings = _merged(settings, layer, default)
     # The family first: what is given for `grace-numeric` is stronger than what is given for all of `grace`.
-    for name in dict.fromkeys(reversed(_names(row))):
+    for name in dict.fromkeys(reversed(names_of(row.method))):
         for address, value in given.get(name, {}).items():
             if address in SearchKnobs.model_fields:
                 knobs[address] = value
@@ -96,9 +101,22 @@ def described(method: str) -> list[tuple[str, Any, str]]:
     return list(visit(create(method).config, ""))
 
 
-def _names(row: Row) -> tuple[str, str]:
-    """A method's own name and its family's: `grace-numeric` is set alone, or with all of `grace`."""
-    return row.method, row.method.partition("-")[0]
+def names_of(method: str) -> tuple[str, str]:
+    """Returns a method's own name and its family's: `grace-numeric` is set alone, or with all of `grace`."""
+    return method, method.partition("-")[0]
+
+
+def addresses(method: str) -> set[str]:
+    """Returns `setting` or `part.setting` of all that can be set of a method."""
+    return {".".join(path) for path in _paths(type(create(method).config))}
+
+
+def of_method(base: Given, method: str) -> dict[str, Any]:
+    """Returns {`part.setting`: value} that a settings file has for a method: its own are stronger than its family's, and of these it takes
+    what it has."""
+    own, family = names_of(method)
+    of_family = {address: value for address, value in base.get(family, {}).items() if address in addresses(method)}
+    return {**of_family, **(base.get(own, {}) if own != family else {})}
 
 
 def _merged(settings: Mapping[str, Any], layer: Mapping[str, Any], default: BaseModel) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from benchmarks.spec import Row
 from benchmarks.stages import Store
 from benchmarks.user_error import UserError
 from methods.files.durable import write_atomically
+from methods.files.weights import INDEX
 from methods.lavis_list import fetch_lavis, lavis_folder
 from methods.needs import TOKENIZER_PARTS, Missing, Need, expanded, hub_cache, is_met, require, resolve
 from methods.open_clip_list import fetch_by_url, open_clip_source
@@ -44,17 +45,17 @@ def needed(plans: Iterable[CellPlan], store: Store) -> list[Need]:
     return list(dict.fromkeys(need for plan in plans if plan.needs and store.plan([plan.ranking]) for need in plan.needs))
 
 
-def needs_of(rows: Iterable[Row], rules: str = DEFAULT_PROTOCOL, given: Given | None = None) -> list[Need]:
+def needs_of(rows: Iterable[Row], rules: str = DEFAULT_PROTOCOL, given: Given | None = None, base: Given | None = None) -> list[Need]:
     """Returns what rows need, each once: of all of them, on whichever data set each is left out.
 
     Args:
         rules: name of the protocol.
-        given: as from `overrides.parsed`.
+        given, base: as of `campaign.plan_cells`.
 
     Raises:
         ValueError: unknown protocol, method or setting, or an impossible value.
     """
-    whole = [resolved(row, False, given or {}, protocol(rules)) for row in rows if row.method != SCENE_FACTS]
+    whole = [resolved(row, False, given or {}, protocol(rules), base) for row in rows if row.method != SCENE_FACTS]
     return list(dict.fromkeys(need for row in whole for need in create(row.method, row.settings).needs()))
 
 
@@ -186,7 +187,8 @@ def _patterns(need: Need, revision: str) -> list[str]:
     if need.files:
         return [name for name in names if name in need.files + TOKENIZER_PARTS]
     weights = next((kind for kind in (".safetensors", ".bin", ".pt", ".pth") if any(name.endswith(kind) for name in names)), "")
-    return [name for name in names if name.endswith(CONFIGURATION) or (weights and name.endswith(weights))]
+    others = [name for name in names if name.endswith(INDEX) and not name.endswith(weights + INDEX)]  # they name files that do not come
+    return [name for name in names if (name.endswith(CONFIGURATION) and name not in others) or (weights and name.endswith(weights))]
 
 
 def _listed(repository: str, revision: str) -> list[str]:

@@ -47,6 +47,13 @@ class Durations:
         nearest = min(by_dataset, key=lambda name: abs(log(_images(name) / _images(dataset))))
         return by_dataset[nearest] * _images(dataset) / _images(nearest)
 
+    def doubt(self, stages: Iterable[Stage]) -> str:
+        """Returns what is to be said behind the sum of what is expected: nothing if such stages on such data ran here before."""
+        known = self._read()
+        count = sum(_kind(stage) not in known for stage in stages)
+        guess = "no such stage on such data ran here yet, and the guess is of small models on two CPU cores"
+        return f" (of {count}, {guess})" if count else ""
+
     def remember(self, stage: Stage, seconds: float) -> None:
         known, kind = self._read(), _kind(stage)
         # Half old, half new: stages of one name differ between methods, and the last of them should not speak for all.

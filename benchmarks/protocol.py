@@ -74,7 +74,7 @@ PAPER = Protocol(
         ("a tokenizer on v itself (Eq. 2)", "z = E(v) takes v's place in Eq. 2 and 4, or nothing could be trained; v stays Eq. 3's target"),
         (
             "rates 1e-4 and 1e-3, batches 2,048 and 128",
-            "they go with the length of training, which is the quick default's throughout",
+            "they go with the length of training, which `--settings` gives, the same for all protocols",
         ),
         (
             "Eq. 10 at other voken lengths",
@@ -111,13 +111,23 @@ OFFICIAL = Protocol(
         },
     },
     left_out=(
-        ("5,000, 100 and 5 epochs; rates, batches, schedules", "length and size of training are those of the quick default throughout"),
-        ("CLIP ViT-L/14-336, MLP 768-1024-512-768, T5-base with dropout 0.2", "models and widths are the data set's defaults throughout"),
+        (
+            "5,000, 100 and 5 epochs; rates, batches, schedules",
+            "length and size of training are the quick default's unless `--settings` says otherwise",
+        ),
+        (
+            "CLIP ViT-L/14-336, MLP 768-1024-512-768, T5-base with dropout 0.2",
+            "models and widths are this suite's small defaults unless `--settings` or `--set` say otherwise",
+        ),
         ("an end token in Eq. 9's score", "codes have one length here and end without one"),
         ("a captioner for the pseudo-queries", "nearest training captions need none; `--set avg.pseudo_queries_by=MODEL` takes one"),
         (
             "queries without a readable answer leave the denominator (GRACE)",
             "a scoring fault: they count as misses, and are counted",
+        ),
+        (
+            "a length penalty of -2 in GRACE's search (as its picture-to-text functions have it)",
+            "an identifier's score is its log-probability, whatever its length",
         ),
         ("selection of the encoder", "the release takes a finished CLIP; the default encoder's epoch is chosen on val throughout"),
     ),
@@ -203,8 +213,15 @@ def protocol_line(summaries: Sequence[Mapping[str, Any]], labels: Mapping[str, s
         "ties": rules.ties,
         "seed": each(lambda summary: summary["seed"]),
         "precision": each(lambda summary: summary["precision"]),
+        "encoder": each(_encoder),
         "generator": each(lambda summary: summary.get("generator")),
         "BLIP": each(lambda summary: summary.get("blip")),
     }
     told = ", ".join(f"{name} {value}" for name, value in facts.items() if value)
     return f"{first['dataset']}, {first['split']} split ({first['images']:,} images, {first['queries']:,} queries): {told}."
+
+
+def _encoder(summary: Mapping[str, Any]) -> str | None:
+    """Returns what a cell's encoder is called; nothing of the data set's own, which is trained here."""
+    stated = summary.get("settings", {}).get("encoder", {})
+    return " ".join(filter(None, (stated.get("model"), stated.get("pretrained")))) or None

@@ -23,6 +23,7 @@ from benchmarks.cells import CellPlan, cell_stages, seeded
 from benchmarks.facts import speed_of
 from benchmarks.grid import Grid, build_grid
 from benchmarks.options import TINY_DATASET
+from benchmarks.overrides import Given
 from benchmarks.record import OUTSIDE, read_summary
 from benchmarks.render import csv, latex, markdown
 from benchmarks.spec import Table
@@ -74,14 +75,16 @@ def writable(folder: Path, option: str = "--results") -> Path:
     return folder
 
 
-def refuse_mixing(table: Table, plans: Sequence[CellPlan], results: Path, tiny: bool = False, varied: bool = False) -> None:
+def refuse_mixing(
+    table: Table, plans: Sequence[CellPlan], results: Path, tiny: bool = False, varied: bool = False, base: Given | None = None
+) -> None:
     """Does nothing if cells may be written to a results folder: beside rows of their table that these options would give as well.
 
     Rows of an older version are no variant, whatever their settings; nor is a summary from before a variant's settings were recorded.
 
     Args:
-        tiny: whether the cells are planned so.
-        varied: whether settings were given: such cells stand beside no others.
+        tiny, base: as the cells were planned.
+        varied: whether settings were given one by one: such cells stand beside no others.
 
     Raises:
         ValueError: naming the folder and the first summary that would be overwritten, or stand beside others as if it were alike; or if
@@ -89,7 +92,7 @@ def refuse_mixing(table: Table, plans: Sequence[CellPlan], results: Path, tiny: 
     """
     all_of_it = whole(table)
     for dataset, protocol in dict.fromkeys((plan.dataset, plan.protocol) for plan in plans):
-        beside = [] if varied else plan_cells(all_of_it, [dataset], protocol, tiny=tiny)
+        beside = [] if varied else plan_cells(all_of_it, [dataset], protocol, tiny=tiny, base=base)
         here = [plan for plan in plans if (plan.dataset, plan.protocol) == (dataset, protocol)]
         expected = {plan.row.key: plan for plan in (*beside, *here)}
         of_table = {row.key for row in all_of_it.rows if row.applies_to(dataset)}

@@ -15,6 +15,7 @@ from benchmarks.options import (
     jobs_option,
     names,
     results_option,
+    settings_option,
     store_option,
     tiny_option,
 )
@@ -54,6 +55,7 @@ def pseudo_queries(
 @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
 @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
+@settings_option
 @click.option("--from-committed", is_flag=True, help="From the run summaries under the results folder instead of the store.")
 @tiny_option
 @results_option
@@ -76,14 +78,14 @@ def leakage(
 
 def recorded(
     name: str, datasets: Sequence[str], protocol: str, seeds: int, rows: Sequence[str], *,
-    from_committed: bool, tiny: bool, results: Path | None, store: Path,
+    from_committed: bool, tiny: bool, results: Path | None, store: Path, settings: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Returns what is recorded of a table's cells, from the store or from the committed summaries.
 
     Raises:
         ValueError: if none of them was measured, or one is unknown.
     """
-    from benchmarks import campaign, results_folder, tables
+    from benchmarks import campaign, results_folder, settings_file, tables
     from benchmarks.leakage import of_plan
     from benchmarks.protocol import protocol as rules_of
     from benchmarks.stages import Store
@@ -95,7 +97,7 @@ def recorded(
         found = [summary for summary in found if summary["row"] in keys and summary["seed"] < seeds]
     else:
         stages = Store(store)
-        plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny)
+        plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, base=settings_file.read(settings))
         found = [of_plan(plan, stages.report(plan.ranking)) for plan in plans if stages.done(plan.ranking)]
     if not found:
         raise ValueError(f"nothing of {name} on {', '.join(datasets)} under protocol {protocol} was measured yet: measure it first")
@@ -107,6 +109,7 @@ def recorded(
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
 @click.option("--rows", callback=names, help="Rows of Table 1, comma-separated; all of them by default.")
 @click.option("--protocols", "chosen", callback=names, help="Protocols to measure, comma-separated; all of them by default.")
+@settings_option
 @click.option("--dry-run", is_flag=True, help="Say how much is missing, and run none.")
 @jobs_option
 @tiny_option

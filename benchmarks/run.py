@@ -11,6 +11,7 @@ import click
 
 from benchmarks import everything, rewriting, rules, termination
 from benchmarks.batch import commands as batch_commands
+from benchmarks.datasets import command as datasets
 from benchmarks.growth import command as growth
 from benchmarks.identifiers import command as identifiers
 from benchmarks.options import (
@@ -22,6 +23,7 @@ from benchmarks.options import (
     jobs_option,
     names,
     results_option,
+    settings_option,
     store_option,
     tiny_option,
 )
@@ -61,6 +63,7 @@ def table_command(name: str) -> click.Command:
     @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
     @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
     @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="E.g. avg.codebook_size=256; repeatable.")
+    @settings_option
     @click.option("--split", default="test", show_default=True, help="Split to rank; `val` chooses settings and writes nothing.")
     @click.option("--dry-run", is_flag=True, help="List the stages that are missing, and run none.")
     @executor_options
@@ -77,10 +80,10 @@ def table_command(name: str) -> click.Command:
 def run_table(
     name: str, datasets: tuple[str, ...], protocol: str, seeds: int, rows: tuple[str, ...], assignments: tuple[str, ...],
     split: str, dry_run: bool, tiny: bool, results: Path | None, store: Path, data_root: Path | None = None, five_captions: bool = False,
-    jobs: int | None = None, executor: str = "inline", profile: str | None = None,
+    jobs: int | None = None, executor: str = "inline", profile: str | None = None, settings: str | None = None,
 ) -> int:  # fmt: skip
     """Returns the exit code: 1 if a cell failed."""
-    from benchmarks import campaign, overrides, results_folder, tables
+    from benchmarks import campaign, overrides, results_folder, settings_file, tables
     from benchmarks.prefetch import needed, refuse_missing, remedied
     from benchmarks.render import markdown
     from benchmarks.stages import Store
@@ -89,11 +92,12 @@ def run_table(
     check_profile(executor, profile)
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
     table = campaign.chosen(tables.table(name), rows)
-    plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split)
-    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(rows or assignments))
+    base = settings_file.read(settings)
+    plans = campaign.plan_cells(table, datasets, protocol, seeds, tiny, overrides.parsed(assignments, table), split, base)
+    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(rows or assignments or base))
     if kept and not dry_run:
         results_folder.writable(kept / results_folder.folder_name(datasets, protocol))
-        results_folder.refuse_mixing(table, plans, kept, tiny, varied=bool(assignments))
+        results_folder.refuse_mixing(table, plans, kept, tiny, varied=bool(assignments), base=base)
     stages = Store(store)
     if executor != "inline":
         from benchmarks.batch.batch import Request
@@ -101,19 +105,20 @@ def run_table(
 
         request = Request(
             table=table, datasets=datasets, protocol=protocol, plans=tuple(plans), results=kept and kept.resolve(),
-            tiny=tiny, varied=bool(assignments),
+            tiny=tiny, varied=bool(assignments), base=base,
         )  # fmt: skip
         offer([request], stages, executor, profile, jobs or 0, dry_run, click.echo)
         return 0
     if dry_run:
         for stage in (missing := campaign.missing(plans, stages)):
             click.echo(f"{stage.name:12} {stage.key}  about {stages.durations.expected(stage):.0f} s")
-        total = sum(stages.durations.expected(stage) for stage in missing)
         lacking = [f"not on this machine: {need}: {need.remedy}" for need in needs.missing(needed(plans, stages))]
-        given = [*(["--rows", ",".join(rows)] if rows else []), *(part for each in assignments for part in ("--set", each))]
+        given = [*(["--rows", ",".join(rows)] if rows else []), *(["--settings", settings] if settings else [])]
+        given += [part for each in assignments for part in ("--set", each)]
         for line in remedied(lacking, name, *given, *(["--protocol", protocol] if protocol != campaign.DEFAULT_PROTOCOL else [])):
             click.echo(line)
-        click.echo(f"{len(missing)} stages of {len(plans)} cells are missing, about {total / 60:.0f} min")
+        total, doubt = sum(map(stages.durations.expected, missing)), stages.durations.doubt(missing)
+        click.echo(f"{len(missing)} stages of {len(plans)} cells are missing, about {total / 60:.0f} min{doubt}")
         return 0
     refuse_missing(plans, stages)
     measured = campaign.measure(table, plans, stages, jobs=chosen_jobs(jobs, tiny))
@@ -127,7 +132,7 @@ def run_table(
         where = f"{kept / results_folder.folder_name(datasets, protocol)}/{name}.md .tex .csv"
     elif split != "test":
         where = f"nowhere: --split {split} chooses settings"
-    elif assignments or (tiny and not rows):
+    elif assignments or base or (tiny and not rows):
         where = "nowhere: a variant (see --results: it wants a folder of its own)"
     else:
         where = f"nowhere: a part (see --results: a folder that holds {name} gets these rows, and keeps its others)"
@@ -141,68 +146,6 @@ def print_time(lines: list[tuple[str, int, float, str]]) -> None:
     total = sum(seconds for _, _, seconds, _ in lines)
     body = [[name, count, f"{seconds:.1f}", state] for name, count, seconds, state in lines]
     click.echo(tabulate([*body, ["all", sum(line[1] for line in lines), f"{total:.1f}", ""]], ["stage", "runs", "seconds", "state"]) + "\n")
-
-
-@cli.command()
-@data_options
-@tiny_option
-@click.option("--contact-sheet", "sheet", type=click.Path(path_type=Path, dir_okay=False), help="Write a PNG of pictures and captions.")
-@click.option("--split", default="test", show_default=True, help="Split that the contact sheet shows.")
-@store_option
-def data(
-    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, tiny: bool, sheet: Path | None, split: str, store: Path
-) -> None:
-    """Build or list data sets and say what is in them."""
-    from benchmarks.datasets import data_stage
-    from benchmarks.stages import Store
-
-    datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
-    built = [data_stage(name) for name in datasets]
-    if sheet and len(built) > 1:
-        raise ValueError("--contact-sheet shows one data set: name one with --dataset")
-    stages = Store(store)
-    folders = stages.run_all(built)
-    for stage, folder in zip(built, folders, strict=True):
-        click.echo(f"{stage.config['name']}: {folder}")
-        for name, facts in stages.report(stage)["report"].items():
-            shared = facts["duplicates"]
-            again = (
-                "verify-data counts equal pictures" if shared["pictures"] is None else f"{shared['pictures']:.2%} of pictures come again"
-            )
-            click.echo(
-                f"  {name:5} {facts['images']:>7,} images {facts['captions']:>8,} captions of {facts['words']:.1f} words; "
-                f"{shared['captions']:.2%} of captions also fit another image, {again}"
-            )
-    if sheet:
-        from benchmarks.datasets.contact_sheet import contact_sheet
-
-        try:
-            click.echo(f"written: {contact_sheet(folders[0], split, sheet)}")
-        except OSError as error:
-            raise ValueError(f"cannot write {sheet} ({error.strerror}): name another file with --contact-sheet") from error
-
-
-@cli.command("verify-data")
-@data_options
-@click.option("--json", "to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the report there as JSON too.")
-def verify_data(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, to: Path | None) -> int:
-    """Check a data set on disk: counts, ids, every picture, duplicates, test pictures in train. Exit code 2 if it is not what it says."""
-    import json
-
-    from benchmarks.roots import named
-    from benchmarks.verify import text, verify
-    from methods.files.durable import write_atomically
-
-    if len(datasets) != 1:
-        raise ValueError("verify-data checks one data set: name it with --dataset")
-    report = verify(*named(datasets, data_root, five_captions))
-    click.echo(text(report))
-    if to:
-        try:
-            write_atomically(to, json.dumps(report, indent=1) + "\n")
-        except OSError as error:
-            raise ValueError(f"cannot write {to} ({error.strerror}): name another file with --json") from error
-    return 2 if report["faults"] else 0
 
 
 @cli.command()
@@ -224,6 +167,7 @@ def methods(name: str | None) -> None:
 @click.argument("table", required=False)
 @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
 @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="As the table will be given; repeatable.")
+@settings_option
 @click.option("--protocol", default="clean", show_default=True, help="As the table will be given.")
 @click.option(
     "--manifest", type=click.Path(path_type=Path, dir_okay=False), help="File of what was fetched.  [default: STORE/prefetch.json]"
@@ -231,13 +175,14 @@ def methods(name: str | None) -> None:
 @click.option("--check", is_flag=True, help="Fetch nothing: compare this machine with the manifest, hash by hash.")
 @store_option
 def prefetch(
-    table: str | None, rows: tuple[str, ...], assignments: tuple[str, ...], protocol: str, manifest: Path | None, check: bool, store: Path
-) -> int:
+    table: str | None, rows: tuple[str, ...], assignments: tuple[str, ...], settings: str | None, protocol: str, manifest: Path | None,
+    check: bool, store: Path,
+) -> int:  # fmt: skip
     """Fetch the models that tables need: of one table as it will be given, or of all.
 
     Models do not depend on the data set. Run it where there is a network; elsewhere HF_HUB_OFFLINE=1 then works.
     """
-    from benchmarks import campaign, overrides, prefetch, tables
+    from benchmarks import campaign, overrides, prefetch, settings_file, tables
     from methods.needs import missing
 
     path = manifest or store / prefetch.MANIFEST
@@ -245,8 +190,10 @@ def prefetch(
         raise ValueError("--rows and --set belong to one table: name it, e.g. `prefetch table1 --set ...`")
     chosen = [campaign.chosen(tables.table(name), rows) for name in ([table] if table else TABLES)]
 
+    base = settings_file.read(settings)
+
     def wanted() -> list[Any]:
-        return [need for each in chosen for need in prefetch.needs_of(each.rows, protocol, overrides.parsed(assignments, each))]
+        return [need for each in chosen for need in prefetch.needs_of(each.rows, protocol, overrides.parsed(assignments, each), base)]
 
     if check:
         if not path.exists():
@@ -285,7 +232,7 @@ def doctor(as_json: bool, results: Path | None, store: Path) -> None:
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 
-for module in (answers, batch_commands, everything, figure4, growth, identifiers, paper, report, rewriting, rules, speed):
+for module in (datasets, answers, batch_commands, everything, figure4, growth, identifiers, paper, report, rewriting, rules, speed):
     for command in module.COMMANDS:
         cli.add_command(command)
 for table_name in TABLES:

@@ -214,15 +214,15 @@ def write(side: Side, results: Path) -> Path:
 
 
 def run(
-    datasets: Sequence[str], *, seeds: int, rows: Sequence[str], chosen: Sequence[str], dry_run: bool, tiny: bool, results: Path | None,
-    store: Path, jobs: int, say: Callable[[str], None],
+    datasets: Sequence[str], *, seeds: int, rows: Sequence[str], chosen: Sequence[str], settings: str | None, dry_run: bool, tiny: bool,
+    results: Path | None, store: Path, jobs: int, say: Callable[[str], None],
 ) -> int:  # fmt: skip
     """Returns the exit code, 1 if a cell failed, after measuring Table 1 under every protocol and writing all that comes of it.
 
     Raises:
         ValueError: unknown data set, protocol or row.
     """
-    from benchmarks import tables
+    from benchmarks import settings_file, tables
     from benchmarks.prefetch import refuse_missing
     from benchmarks.stages import Store
 
@@ -232,16 +232,17 @@ def run(
             raise ValueError(
                 f"protocol {name} is computed from the rankings of {BASE}, not measured: name {BASE}, and the table shows both"
             )
-    plans = {name: campaign.plan_cells(table, datasets, name, seeds, tiny) for name in chosen or MEASURED}
+    base = settings_file.read(settings)
+    plans = {name: campaign.plan_cells(table, datasets, name, seeds, tiny, base=base) for name in chosen or MEASURED}
     every = [plan for of_name in plans.values() for plan in of_name]
     if dry_run:
         say(campaign.left(every, stages))
         return 0
-    kept = results_folder.kept_in(results, datasets, tiny, part=bool(rows))
+    kept = results_folder.kept_in(results, datasets, tiny, part=bool(rows or base))
     if kept:
         for dataset in datasets:
             results_folder.writable(kept / dataset)
-        results_folder.refuse_mixing(table, every, kept, tiny)
+        results_folder.refuse_mixing(table, every, kept, tiny, base=base)
     refuse_missing(every, stages)
     campaign.compute(every, stages, jobs)
     summaries, failed = [], False

@@ -27,6 +27,7 @@ from benchmarks.environment import environment, forget_peak_memory, git, peak_me
 from benchmarks.progress import Bar, Durations, Progress
 from benchmarks.seal import fault, move_into_place, read_record, seal
 from benchmarks.user_error import UserError
+from methods.machine import free_memory
 from methods.pictures import PictureError
 from methods.reads import recording
 from methods.stage import UNFINISHED, Stage
@@ -209,6 +210,7 @@ class Store:
                 raise UserError(self._no_room()) from error
             raise self._failure(stage, error) from error
         finally:
+            free_memory()
             if not stage.resumes:
                 shutil.rmtree(out, ignore_errors=True)
         self.made.add(stage.key)

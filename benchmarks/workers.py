@@ -5,7 +5,6 @@ Two trainings of one thread are done sooner than two of two threads one after th
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from benchmarks.batch import job as batch_job
 from benchmarks.environment import cores
 from benchmarks.stages import StageFailed, Store
+from methods.machine import free_memory
 from methods.stage import Stage
 
 MOST = 4
@@ -193,9 +193,7 @@ def _made(root: Path, stage: Stage, threads: int, watched: Path | None) -> Made:
     except StageFailed as failed:
         return 0.0, failed.cause, str(failed.path), failed.of_data
     finally:
-        if "torch" in sys.modules:  # a training that shares all GPUs may be next
-            gc.collect()
-            sys.modules["torch"].cuda.empty_cache()
+        free_memory()  # a training that shares all GPUs may be next
     return store.report(stage)["seconds"], "", "", False
 
 

@@ -5,9 +5,8 @@ N images, Q captions, B batch, C channels and G × G cells of a feature map, P p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +74,11 @@ class Pairs:
         mask_BT = (torch.arange(ids_BT.shape[1]) < lengths_B[:, None]).long()
         return {"input_ids": ids_BT.to(where), "attention_mask": mask_BT.to(where)}
 
-    def one_each(self, turn: int, random: np.random.Generator) -> Tensor:
-        """Returns one caption of every picture that has any; the next turn gives others, until all were had."""
+    def turns(self, random: np.random.Generator) -> Callable[[int], Tensor]:
+        """Returns a function of the turn: one caption of every picture that has any, and the next turn others, until all were had."""
         order_Q = np.lexsort((random.permutation(len(self.rows_Q)), self.rows_Q))
         _, start_N, count_N = np.unique(self.rows_Q[order_Q], return_index=True, return_counts=True)
-        return torch.from_numpy(order_Q[start_N + turn % count_N])
+        return lambda turn: torch.from_numpy(order_Q[start_N + turn % count_N])
 
 
 def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
@@ -99,7 +98,7 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         val = Pairs.of("val", inputs, tokenizer)
     scale = nn.Parameter(torch.tensor(settings.temperature, device=where).reciprocal().log())
     optimizer = _optimizer(model, scale, settings)
-    captions_of = partial(pairs.one_each, random=np.random.default_rng(settings.seed))
+    captions_of = pairs.turns(np.random.default_rng(settings.seed))
     lengths_Q = torch.tensor([len(tokens) for tokens in pairs.tokens_Q])
     epochs = settings.contrastive_epochs + settings.epochs
     schedule = warm_cosine(optimizer, epochs * -(-len(pairs.maps_NCGG) // settings.batch))
@@ -160,7 +159,7 @@ def _recall(model: GridBlip, val: Pairs, enc: int, settings: TrainingSettings, m
     """Returns R@1 of vectors alone, and of their shortlist in the order that matching gives, over one caption of each picture."""
     model.eval()
     where = device()
-    captions_Q = val.one_each(0, np.random.default_rng(0))
+    captions_Q = val.turns(np.random.default_rng(0))(0)
     states, images, texts = [], [], []
     for maps_BCGG in val.maps_NCGG.split(settings.batch):
         states.append(_states(model, maps_BCGG.to(where)))

@@ -53,10 +53,11 @@ class AVGCLIP(ComposedRetriever):
     version = AVG.version + CLIP.version
     Config = TokenizedSettings
     config: TokenizedSettings
+    first: AVG
 
     def composed(self) -> tuple[AVG, CLIP]:
         return AVG(self.config), CLIP(CLIPSettings(encoder=self.config.encoder))
 
     def encode(self, queries: Sequence[str]) -> tuple[Any, Any]:
-        states = self.first.encode(queries)
+        states = self.first.towers.text_states(queries)
         return states, unit(states.vectors_BD.numpy())  # one encoder: a caption is read once

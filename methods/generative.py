@@ -75,7 +75,9 @@ class GenerativeRetriever(Retriever):
         self._trie = DeviceTrie(trie, device())
 
     def encode(self, queries: Sequence[str]) -> CaptionBatch:
-        return self.towers.text_states(queries)
+        from avg.captions import CaptionBatch
+
+        return CaptionBatch.of_texts(queries) if self.generator.reads_words else self.towers.text_states(queries)
 
     def search(self, encoded: CaptionBatch, k: int, knobs: SearchKnobs) -> Ranking:
         if knobs.exact:

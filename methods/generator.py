@@ -91,4 +91,4 @@ def _language_model(settings: GeneratorSettings, data: Stage, seed: int) -> Stag
         "epochs": settings.language_model_epochs,
         "seed": seed,
     }
-    return Stage("language-model", "methods.language_model:pretrain", config, {"data": data}, version=2)
+    return Stage("language-model", "methods.language_model:pretrain", config, {"data": data}, version=3)

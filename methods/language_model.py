@@ -51,7 +51,7 @@ def pretrain(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -
     )
     model: Any = LlamaForCausalLM(shape)
     model.to(device())
-    words = tokenizer(captions, truncation=True, max_length=128)["input_ids"]
+    words = _ended(tokenizer, captions)
     lengths_Q = torch.tensor([len(row) for row in words])
     steps = -(-len(words) // BATCH) * config["epochs"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
@@ -72,7 +72,7 @@ def pretrain(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -
         losses.append(round(float(total) / _predicted(words), 4))
     with selecting():  # nothing is chosen by it: it is only said
         told = list(data.split("val").captions)
-    val = tokenizer(told, truncation=True, max_length=128)["input_ids"]
+    val = _ended(tokenizer, told)
     with torch.inference_mode():
         parts = [val[first : first + BATCH] for first in range(0, len(val), BATCH)]
         val_total = sum(float(_loss(model.eval(), part)) * _predicted(part) for part in parts)
@@ -103,9 +103,14 @@ def _tokenizer(captions: Sequence[str]) -> Any:
         captions,
         trainers.BpeTrainer(vocab_size=WORDS, special_tokens=[pad, begin, end], initial_alphabet=alphabet, show_progress=False),
     )
-    special = [(begin, learned.token_to_id(begin)), (end, learned.token_to_id(end))]
-    learned.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=special)
+    # as LLaMA's: a caption that is a prompt does not end, and the first voken follows its last word
+    learned.post_processor = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, learned.token_to_id(begin))])
     return PreTrainedTokenizerFast(tokenizer_object=learned, pad_token=pad, bos_token=begin, eos_token=end)
+
+
+def _ended(tokenizer: Any, captions: Sequence[str]) -> list[list[int]]:
+    """Returns the tokens of captions as they are pretrained on: each ends."""
+    return [[*row, tokenizer.eos_token_id] for row in tokenizer(list(captions), truncation=True, max_length=127)["input_ids"]]
 
 
 def _loss(model: Any, words: Sequence[Sequence[int]]) -> torch.Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import Any
 
 
@@ -14,6 +16,20 @@ def gpus() -> list[dict[str, Any]]:
         facts = torch.cuda.get_device_properties(index)
         found.append({"name": facts.name, "memory_gib": round(facts.total_memory / 2**30, 1), "bf16": facts.major >= 8})
     return found
+
+
+def free_memory() -> None:
+    """Gives a GPU back what finished work held of it: a training's parts refer to each other, and go only when they are looked for."""
+    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+        gc.collect()
+        sys.modules["torch"].cuda.empty_cache()
+
+
+def lost_gpu() -> str:
+    """Returns what `avg.precision.lost_gpu` does."""
+    from avg import precision
+
+    return precision.lost_gpu()
 
 
 def check_product_format() -> None:

@@ -68,7 +68,7 @@ class Need:
     def remedy(self) -> str:
         """What makes it be there, as the end of a sentence."""
         return {"file": "name one that exists", "environment": f"run `make {self.name}`"}.get(
-            self.kind, "run `prefetch` with the same table, --rows, --set and --protocol where there is a network"
+            self.kind, "run `prefetch` with the same table, --rows, --settings, --set and --protocol where there is a network"
         )
 
 
@@ -195,10 +195,11 @@ def _snapshot(need: Need) -> Path | None:
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     if need.files:
         return folder if any(fnmatch(name, pattern) for name in names for pattern in need.files) else None
-    shards = {shard for name in names if name.endswith(INDEX) for shard in shards_named(folder / name)}
     has_config = names & {"config.json", "open_clip_config.json"}
-    has_weights = any(fnmatch(name, pattern) for name in names for pattern in WEIGHTS)
-    return folder if has_config and has_weights and shards <= names else None
+    weights = {name for name in names for pattern in WEIGHTS if fnmatch(name, pattern)}
+    of_indices = [set(shards_named(folder / name)) for name in names if name.endswith(INDEX)]  # one a format
+    whole = any(shards <= names for shards in of_indices) or weights.difference(*of_indices)
+    return folder if has_config and weights and whole else None
 
 
 def _checkpoint(need: Need) -> Path | None:

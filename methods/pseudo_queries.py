@@ -118,7 +118,7 @@ def make(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
 
 
 def nearest_captions(images_ND: np.ndarray, texts_QD: np.ndarray, captions: Sequence[str], count: int) -> list[list[str]]:
-    """Returns for each picture the `count` captions of other pictures that are nearest by cosine, of different words, nearest first."""
+    """Returns for each picture the `count` captions that are nearest by cosine, of different words, nearest first."""
     texts_QD = unit(texts_QD)
     found = []
     for first in range(0, len(images_ND), CHUNK):

@@ -20,7 +20,7 @@ import pickle
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from filelock import FileLock
 
 from benchmarks import campaign
 from benchmarks.cells import CellPlan
+from benchmarks.overrides import Given
 from benchmarks.spec import Table
 from benchmarks.stages import Store
 from benchmarks.user_error import UserError
@@ -48,7 +49,7 @@ COPIED = "methods.blip:prepare"
 class Request:
     """A table that was asked for, with its cells; `results` is None where nothing is to be written.
 
-    `tiny` and `varied` say how the cells were planned, as `results_folder.refuse_mixing` asks it.
+    `tiny`, `varied` and `base` say how the cells were planned, as `results_folder.refuse_mixing` asks it.
     """
 
     table: Table
@@ -58,6 +59,7 @@ class Request:
     results: Path | None
     tiny: bool = False
     varied: bool = False
+    base: Given = field(default_factory=dict)
 
 
 def kind_of(stage: Stage) -> str:

@@ -59,7 +59,7 @@ def collect(name: str | None, store: Path) -> int:
     requests = batch.requests()
     for request in requests:  # before the first is written: another batch may have been collected since this one was submitted
         if request.results is not None:
-            results_folder.refuse_mixing(request.table, request.plans, request.results, request.tiny, request.varied)
+            results_folder.refuse_mixing(request.table, request.plans, request.results, request.tiny, request.varied, request.base)
     for request in requests:
         measured = campaign.gathered(request.table, request.plans, stages, found.failures())
         if request.results is None:

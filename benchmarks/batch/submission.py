@@ -215,8 +215,8 @@ def planned(requests: Sequence[Request], store: Store, profile: Profile) -> str:
                 f"{place[stage.key]:28} {stage.name:14} {stage.key}  about {expected:4.0f} s  {'after ' + behind if behind else ''}"
             )
     lines.append(
-        f"{len(missing)} stages in {len(groups)} arrays and jobs, about {hours:.1f} hours of work and {gpu_hours:.1f} GPU-hours, "
-        "by what such stages took in this store; nothing was submitted"
+        f"{len(missing)} stages in {len(groups)} arrays and jobs, about {hours:.1f} hours of work and {gpu_hours:.1f} GPU-hours "
+        f"by what such stages took in this store{store.durations.doubt(missing)}; nothing was submitted"
     )
     return "\n".join(line.rstrip() for line in lines)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.options import chosen_datasets, data_options, names, results_option, store_option, tiny_option
+from benchmarks.options import chosen_datasets, data_options, names, results_option, settings_option, store_option, tiny_option
 
 if TYPE_CHECKING:
     from benchmarks.cells import CellPlan
@@ -43,7 +43,8 @@ def table_of(keys: Sequence[str]) -> Table:
 
 
 def planned(
-    keys: Sequence[str], datasets: Sequence[str], protocol: str, tiny: bool, split: str, store: Store, results: Path | None
+    keys: Sequence[str], datasets: Sequence[str], protocol: str, tiny: bool, split: str, store: Store, results: Path | None,
+    settings: str | None = None,
 ) -> dict[str, list[CellPlan]]:  # fmt: skip
     """Returns the cells of these rows by data set, after making what tells their identifiers.
 
@@ -54,11 +55,11 @@ def planned(
         ValueError: as `table_of`, or if a named row is left out on a data set, or what a row needs is not on this machine, or
             nothing can be written to the results folder.
     """
-    from benchmarks import campaign, results_folder
+    from benchmarks import campaign, results_folder, settings_file
     from benchmarks.prefetch import refuse_missing
     from methods.coding import identifier_stages
 
-    plans = campaign.plan_cells(table_of(keys), datasets, protocol, tiny=tiny, split=split)
+    plans = campaign.plan_cells(table_of(keys), datasets, protocol, tiny=tiny, split=split, base=settings_file.read(settings))
     by_dataset = {dataset: [plan for plan in plans if plan.dataset == dataset] for dataset in datasets}
     for dataset, of_dataset in by_dataset.items():
         if left_out := set(keys) - {plan.row.key for plan in of_dataset}:
@@ -77,13 +78,14 @@ def planned(
 @click.option("--rows", callback=names, help="Rows of any table, comma-separated.  [default: those of Table 1 that have identifiers]")
 @click.option("--name", help="Write the report as codes-NAME, beside that of other rows.")
 @click.option("--protocol", default="clean", show_default=True, help="Rules under which the tokenizers were trained.")
+@settings_option
 @click.option("--split", default="test", show_default=True, help="Whose images; others than test are not written.")
 @tiny_option
 @results_option
 @store_option
 def codes(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, rows: tuple[str, ...], name: str | None, protocol: str,
-    split: str, tiny: bool, results: Path | None, store: Path,
+    settings: str | None, split: str, tiny: bool, results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Report how identifiers are used, who shares one, what they keep of a picture, and what that caps R@K at."""
     import re
@@ -95,13 +97,13 @@ def codes(
     if name and not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name):
         raise ValueError(f"--name {name!r} becomes part of a file's name: use small letters, digits and hyphens")
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
-    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(rows) and not name)
+    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(settings) or (bool(rows) and not name))
     stages, name = Store(store), f"{codes.NAME}-{name}" if name else codes.NAME
     if kept:
         shown = [row.key for row in table_of(rows).rows]
         for dataset in datasets:
             codes_report.refuse_loss(kept / results_folder.folder_name([dataset], protocol), name, shown)
-    for dataset, plans in planned(rows, datasets, protocol, tiny, split, stages, kept).items():
+    for dataset, plans in planned(rows, datasets, protocol, tiny, split, stages, kept, settings).items():
         stored = codes.measured(plans, stages, name)
         click.echo("\n" + codes_report.markdown(stored))
         if kept is None:
@@ -116,13 +118,14 @@ def codes(
 @click.option("--row", default="avg", show_default=True, help="Row of any table; another than avg is written as figure5-ROW.")
 @click.option("--pairs", type=click.IntRange(1, 4), default=2, show_default=True, help="Pairs of each kind.")
 @click.option("--protocol", default="clean", show_default=True, help="Rules under which the tokenizer was trained.")
+@settings_option
 @click.option("--split", default="test", show_default=True, help="Whose images; others than test are not written.")
 @tiny_option
 @results_option
 @store_option
 def figure5(
-    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, row: str, pairs: int, protocol: str, split: str, tiny: bool,
-    results: Path | None, store: Path,
+    datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, row: str, pairs: int, protocol: str,
+    settings: str | None, split: str, tiny: bool, results: Path | None, store: Path,
 ) -> None:  # fmt: skip
     """Draw pairs of test images, from no shared voken to identical codes, chosen by rule."""
     from benchmarks import results_folder
@@ -130,9 +133,9 @@ def figure5(
     from benchmarks.stages import Store
 
     datasets = chosen_datasets(datasets, tiny, data_root, five_captions)
-    kept = results_folder.kept_in(results, datasets, tiny, split)
+    kept = results_folder.kept_in(results, datasets, tiny, split, part=bool(settings))
     stages = Store(store)
-    for dataset, (plan,) in planned([row], datasets, protocol, tiny, split, stages, kept).items():
+    for dataset, (plan,) in planned([row], datasets, protocol, tiny, split, stages, kept, settings).items():
         stored = figure5.measured(plan, stages, pairs)
         click.echo("\n" + figure5.markdown(stored))
         if kept is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.options import chosen_datasets, data_options, names, results_option, store_option, tiny_option
+from benchmarks.options import chosen_datasets, data_options, names, results_option, settings_option, store_option, tiny_option
 
 protocol_option = click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
 split_option = click.option("--split", default="test", show_default=True, help="Whose images and captions.")
@@ -27,6 +27,7 @@ def one_dataset(datasets: tuple[str, ...], command: str) -> str:
 @click.option("--method", "rows", callback=names, default="avg,clip", show_default=True, help="Rows of the tables, comma-separated.")
 @data_options
 @protocol_option
+@settings_option
 @split_option
 @click.option("--k", type=click.IntRange(min=1), default=10, show_default=True, help="How many images are shown.")
 @click.option("--to", type=click.Path(path_type=Path, dir_okay=False), help="The page of pictures.  [default: STORE/search.html]")
@@ -35,15 +36,15 @@ def one_dataset(datasets: tuple[str, ...], command: str) -> str:
 @tiny_option
 @store_option
 def search(
-    query: str, rows: tuple[str, ...], datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, split: str,
-    k: int, to: Path | None, opened: bool | None, make: bool, tiny: bool, store: Path,
+    query: str, rows: tuple[str, ...], datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str,
+    settings: str | None, split: str, k: int, to: Path | None, opened: bool | None, make: bool, tiny: bool, store: Path,
 ) -> None:  # fmt: skip
     """Put a query to indexed galleries: a table here, and a page of pictures.
 
     \b
     python -m benchmarks.run search "a dog next to a red apple" --method avg,clip
     """
-    from benchmarks import campaign
+    from benchmarks import campaign, settings_file
     from benchmarks.rankings.rows import holding
     from benchmarks.rankings.search import page, prepare, table
     from benchmarks.rankings.search import search as find
@@ -55,7 +56,8 @@ def search(
     if not rows:
         raise ValueError("no row is named: name some with --method, e.g. avg,clip")
     dataset = one_dataset(chosen_datasets(datasets, tiny, data_root, five_captions), "search")
-    plans = [plan for held in holding(rows) for plan in campaign.plan_cells(held, [dataset], protocol, tiny=tiny, split=split)]
+    base = settings_file.read(settings)
+    plans = [plan for held in holding(rows) for plan in campaign.plan_cells(held, [dataset], protocol, tiny=tiny, split=split, base=base)]
     plans.sort(key=lambda plan: rows.index(plan.row.key))
     if absent := set(rows) - {plan.row.key for plan in plans}:
         raise ValueError(f"{dataset} has no row {', '.join(sorted(absent))}: choose others with --method")
@@ -85,19 +87,20 @@ def search(
 @data_options
 @protocol_option
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
+@settings_option
 @split_option
 @tiny_option
 @store_option
 def export_trec(
     to: Path, rows: tuple[str, ...], qrels_only: bool, datasets: tuple[str, ...], data_root: Path | None, five_captions: bool,
-    protocol: str, seeds: int, split: str, tiny: bool, store: Path,
+    protocol: str, seeds: int, settings: str | None, split: str, tiny: bool, store: Path,
 ) -> None:  # fmt: skip
     """Write measured rankings, qrels, queries and images in TREC's formats.
 
     Queries are called SPLIT-NUMBER by their place in the split, from 0; images by their id. Scores are equal within a tie group and fall
     from one group to the next: equal scores are a tie here, while trec_eval orders tied images by falling name.
     """
-    from benchmarks import results_folder
+    from benchmarks import results_folder, settings_file
     from benchmarks.datasets import data_stage
     from benchmarks.rankings import trec
     from benchmarks.rankings.rows import finished
@@ -110,7 +113,9 @@ def export_trec(
         raise ValueError("--qrels writes no rankings and --rows names some: give one of the two")
     dataset = one_dataset(chosen_datasets(datasets, tiny, data_root, five_captions), "export-trec")
     stages = Store(store)
-    plans, unmeasured = ([], []) if qrels_only else finished(rows, dataset, protocol, seeds, tiny, split, stages)
+    plans, unmeasured = (
+        ([], []) if qrels_only else finished(rows, dataset, protocol, seeds, tiny, split, stages, settings_file.read(settings))
+    )
     if unmeasured and rows:
         raise ValueError(
             f"{', '.join(unmeasured)} on {dataset}, {split} split: not measured yet: measure a table that has these rows first"

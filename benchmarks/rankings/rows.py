@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from benchmarks import campaign, tables
 from benchmarks.cells import CellPlan
+from benchmarks.overrides import Given
 from benchmarks.spec import Table
 from benchmarks.stages import Store
 from methods.spelling import suggestion
@@ -32,7 +33,7 @@ def holding(rows: Sequence[str]) -> list[Table]:
 
 
 def finished(
-    rows: Sequence[str], dataset: str, protocol: str, seeds: int, tiny: bool, split: str, store: Store
+    rows: Sequence[str], dataset: str, protocol: str, seeds: int, tiny: bool, split: str, store: Store, base: Given | None = None
 ) -> tuple[list[CellPlan], list[str]]:
     """Returns the cells whose ranking is in the store, and the rows of which one is not, or that the data set cannot have.
 
@@ -40,7 +41,9 @@ def finished(
         rows: of any table; all of the data set's if there are none, a row once though several tables have it.
     """
     keys = rows or [row.key for name in tables.TABLES for row in tables.table(name).rows if row.applies_to(dataset)]
-    plans = [plan for table in holding(keys) for plan in campaign.plan_cells(table, [dataset], protocol, seeds, tiny, split=split)]
+    plans = [
+        plan for table in holding(keys) for plan in campaign.plan_cells(table, [dataset], protocol, seeds, tiny, split=split, base=base)
+    ]
     done = [plan for plan in plans if store.done(plan.ranking)]
     whole = {plan.row.key for plan in done} - {plan.row.key for plan in plans if not store.done(plan.ranking)}
     return done, [key for key in dict.fromkeys(keys) if key not in whole]

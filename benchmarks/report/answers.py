@@ -15,6 +15,7 @@ from benchmarks import campaign, tables
 from benchmarks.cells import CellPlan
 from benchmarks.everything import OF_OTHERS
 from benchmarks.metrics import UNRANKED, Outcomes, outcomes
+from benchmarks.overrides import Given
 from benchmarks.render import title
 from benchmarks.stages import Store
 from benchmarks.statistics import SEED
@@ -56,7 +57,13 @@ class Answers:
 
 
 def finished(
-    dataset: str, protocol: str, store: Store, tiny: bool = False, rows: Sequence[str] = (), measured: Collection[str] = ()
+    dataset: str,
+    protocol: str,
+    store: Store,
+    tiny: bool = False,
+    rows: Sequence[str] = (),
+    measured: Collection[str] = (),
+    base: Given | None = None,
 ) -> tuple[Split | None, list[Answers]]:
     """Returns the test split, None where it is not in the store, and the answers of all rows of all tables that are, each row once.
 
@@ -64,6 +71,7 @@ def finished(
         rows: keys of those wanted; all by default.
         measured: keys of those with a summary. Tables of published models are looked at only for one of these or of the wanted: to know
             what their stages are, all of open_clip has to be imported.
+        base: the settings file's that they were measured with.
 
     Raises:
         ValueError: if a wanted row is in no table, or is not finished.
@@ -73,7 +81,7 @@ def finished(
         table = tables.table(name)
         if name in OF_OTHERS and not {row.key for row in table.rows} & {*rows, *measured}:
             continue
-        for plan in campaign.plan_cells(table, [dataset], protocol, tiny=tiny):
+        for plan in campaign.plan_cells(table, [dataset], protocol, tiny=tiny, base=base):
             plans.setdefault(plan.row.key, plan)
     for key in rows:
         if key not in plans:

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import campaign, results_folder
 from benchmarks.explain import explained
+from benchmarks.overrides import Given
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.report import provenance
 from benchmarks.report.answers import finished, labels
@@ -44,7 +45,7 @@ class Written:
 
 def write(
     dataset: str, protocol: str, rows: Sequence[str], *, to: Path | None, results: Path, store: Path, tiny: bool, queries: int,
-    failures: int,
+    failures: int, base: Given | None = None,
 ) -> Written:  # fmt: skip
     """Returns what was written, a whole folder or none. The same results and store give the same bytes.
 
@@ -62,7 +63,7 @@ def write(
     rules = "" if protocol == campaign.DEFAULT_PROTOCOL else f" --protocol {protocol}"
     options = data + rules
     summaries = results_folder.committed(results, [dataset], protocol)
-    split, methods = finished(dataset, protocol, Store(store), tiny, rows, {summary["row"] for summary in summaries})
+    split, methods = finished(dataset, protocol, Store(store), tiny, rows, {summary["row"] for summary in summaries}, base)
     if not summaries and not methods:
         raise ValueError(f"nothing of {name} is in {results} or {store}: measure first, e.g. `python -m benchmarks.run table1 {options}`")
     results_folder.writable(folder.parent, "--to")

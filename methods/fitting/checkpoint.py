@@ -128,7 +128,8 @@ class Checkpoints:
         if refused is not None:
             raise ValueError(refused)
         if chosen is not None:
-            self.accelerator.load_state(chosen)
+            # on a GPU, AdamW's counts of updates would stay there, and each update wait for it once a weight
+            self.accelerator.load_state(chosen, map_location="cpu")
         return chosen is not None
 
     def _numbered(self) -> list[Path]:

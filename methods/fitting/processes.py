@@ -18,13 +18,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import avg.torchvision_schema  # noqa: F401  (accelerate may import transformers)
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin
+from accelerate import Accelerator, DistributedDataParallelKwargs, FullyShardedDataParallelPlugin, InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 
@@ -41,6 +42,7 @@ TASKS_FOLDER = "VOKENBENCH_TASKS_FOLDER"
 """Set where the tasks of a job wait to be led: a folder that all of them see."""
 STAGE, OVER, ASK, STOPPED = "stage.json", "over", "ask", "stopped"
 LOOK = 0.5
+WRITING = timedelta(hours=2)
 # looked up here, since between fork and exec a library may not be loaded
 _PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -75,7 +77,10 @@ def accelerator(settings: GeneratorSettings, model: Generator | None = None) -> 
         cpu=not torch.cuda.is_available(),
         mixed_precision="no",
         # joint training and pictures leave parts of a model without gradient now and then
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False),
+            InitProcessGroupKwargs(timeout=WRITING),  # the others wait while the first writes and hashes what may be 50 GB
+        ],
         fsdp_plugin=_sharding(model) if sharded and model is not None else None,
         step_scheduler_with_optimizer=False,
     )
@@ -144,7 +149,10 @@ def launch(function: str, config: Mapping[str, Any], inputs: Mapping[str, Path],
         os.replace(job / "stage.part", job / STAGE)
         torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "--module", "methods.fitting.processes"]
         with listening(job / ASK):
-            code = _started(["-m", "methods.fitting.processes"] if tasks else torchrun, job)
+            if tasks:
+                code = _started(["-m", "methods.fitting.processes"], job)
+            else:
+                code = _started(torchrun, job, threads=max(torch.get_num_threads() // processes, 1))
         if (job / STOPPED).exists():
             raise Interrupted
         if errors := list(job.glob("error-*.json")):
@@ -173,10 +181,14 @@ def raised(files: Sequence[Path]) -> Exception:
     return error
 
 
-def _started(module: list[str], job: Path) -> int:
-    """Returns the exit code of a process that runs a job's stage, or starts those that do."""
+def _started(module: list[str], job: Path, threads: int = 0) -> int:
+    """Returns the exit code of a process that runs a job's stage, or starts those that do.
+
+    Args:
+        threads: of each; 0: as many as this process was given.
+    """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, "PYTHONPATH": path, ASK_FILE: str(job / ASK)}
+    environment = {**os.environ, "PYTHONPATH": path, ASK_FILE: str(job / ASK), **({"OMP_NUM_THREADS": str(threads)} if threads else {})}
     this = os.getpid()
     command = [sys.executable, *module, str(job)]
     running = subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=lambda: _prepare(this))

@@ -63,9 +63,8 @@ class BackboneAVG(AVG):
         self.generator = generator
 
     def encode(self, queries: Sequence[str]) -> Source:  # type: ignore[override]
-        nothing = torch.zeros(len(queries), 0)
         with torch.inference_mode():
-            return self.generator.text_source(CaptionBatch(tuple(queries), nothing[..., None], nothing.bool(), nothing))
+            return self.generator.text_source(CaptionBatch.of_texts(queries))
 
     def _reader(self, encoded: Source, room: int = 0) -> Reader:  # type: ignore[override]
         with torch.inference_mode():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from avg.generator import create
-from avg.precision import VARIABLE, autocast, fast_dtype, search_precision
+from avg.precision import GPUS, VARIABLE, autocast, device, fast_dtype, search_precision
 from benchmarks.run import main
 from methods.fitting.validation import validation_recall
 from tests.avg.tree import assert_reads_as_taught
@@ -34,6 +34,17 @@ def test_a_gpu_that_emulates_bfloat16_computes_in_float32(monkeypatch, in_hardwa
     monkeypatch.delenv(VARIABLE)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or in_hardware)
     assert fast_dtype("cuda:0") == (torch.bfloat16 if in_hardware else torch.float32)
+
+
+def test_a_gpu_that_was_given_and_cannot_be_used_is_no_processor(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv(GPUS, "0,1")
+    with pytest.raises(ValueError, match=r"CUDA_VISIBLE_DEVICES=0,1, but torch .* finds no GPU: it .*; to compute on the processor, set"):
+        device()
+    assert main(["doctor", "--store", str(tmp_path)]) == 0
+    assert "! CUDA_VISIBLE_DEVICES=0,1, but torch" in capsys.readouterr().out
+    monkeypatch.setenv(GPUS, "")
+    assert device().type == "cpu"
 
 
 def test_an_unknown_format_is_named_with_the_known_ones(monkeypatch):

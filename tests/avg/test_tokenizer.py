@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from avg.settings import TokenizerSettings
-from avg.tokenizer import Tokenizer, _start, mlp, train_tokenizer
+from avg.tokenizer import Tokenizer, _start, caption_draws, mlp, train_tokenizer
 
 SMALL = {"codebook_size": 8, "voken_length": 2, "code_width": 4, "hidden": (8,), "dropout": 0.0, "batch": 16}
 
@@ -162,6 +162,14 @@ def test_training_lowers_the_loss_and_alignment_pulls_towards_the_captions(start
     _, report = train_tokenizer(settings, pictures, texts, rows)
     curve = report["losses by epoch (reconstruction, commitment, codebook, alignment)"]
     assert curve[-1][0] < curve[0][0] and curve[-1][3] < curve[0][3]
+
+
+def test_captions_are_drawn_at_once_as_they_would_be_one_by_one():
+    rng = np.random.default_rng(0)
+    rows_Q = rng.permutation(np.repeat(np.arange(500), rng.integers(1, 7, 500)))
+    draw, at_once, one_by_one = caption_draws(rows_Q, 500), np.random.default_rng(3), np.random.default_rng(3)
+    for _ in range(3):
+        assert draw(at_once).tolist() == [one_by_one.choice(np.flatnonzero(rows_Q == row)) for row in range(500)]
 
 
 def test_same_seed_same_codes_and_saved_codes_are_the_same(tmp_path):

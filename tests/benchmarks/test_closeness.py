@@ -105,6 +105,27 @@ def test_other_data_of_the_same_name_are_context_only(changes, dataset, note):
     assert re.search(note, " ".join(grid.groups[0].notes))
 
 
+SMALL, LARGE = {"encoder": {"model": ""}}, {"encoder": {"model": "ViT-L-14"}, "generator": {"backbone": "google-t5/t5-base"}}
+
+
+@pytest.mark.parametrize("settings", [SMALL, {**LARGE, "generator": {"backbone": ""}}, {"model": ""}, {"blip": {"model": ""}}])
+def test_small_models_are_not_judged_by_the_papers_numbers(settings):
+    grid = grid_of(summary("avg", (62.8, 85.4, 91.2), settings=settings))
+    assert found(grid, "avg") == [None] * 3
+    note = grid.groups[0].notes[1]
+    assert note.endswith("these are of this suite's small models (--settings paper-size has the paper's), so that they are context only.")
+
+
+def test_a_row_of_small_models_beside_others_is_named():
+    grid = grid_of(summary("avg", (62.8, 85.4, 91.2), settings=LARGE), summary("irgen", (49.0, 68.9, 72.5), settings=SMALL))
+    assert (found(grid, "avg"), found(grid, "irgen")) == (["match"] * 3, [None] * 3)
+    assert (
+        grid.groups[0]
+        .notes[1]
+        .endswith("Context only beside what is of this suite's small models (--settings paper-size has the paper's): IRGen.")
+    )
+
+
 def test_coco_and_its_cut_are_the_papers():
     for dataset in ("mscoco-5k", "mscoco-5k-five-captions"):
         assert found(grid_of(summary("avg", (31.3, 57.5, 60.0), dataset), dataset=dataset), "avg") == ["match", "near", "differs"]

@@ -65,3 +65,12 @@ def test_an_unknown_setting_lists_the_valid_ones(cell_work):
 
 def test_a_row_of_facts_has_no_settings(cell_work):
     assert resolved(FACTS, True, {}) is FACTS
+
+
+def test_a_settings_file_is_weaker_than_everything_but_the_methods_own(cell_work):
+    base = {"pairs": {"part.size": 9, "offset": 3}, "pairs-steady": {"offset": 8}}
+    assert resolved(ROW, False, {}, base=base).settings == {"part": {"size": 9, "shape": "round"}, "offset": 3}
+    assert resolved(ROW, True, {}, base=base).settings == {"part": {"size": 1, "shape": "round"}, "offset": 3}
+    assert resolved(STEADY, False, {}, base=base).settings == {"offset": 8}, "a member's own, and none of what it does not have"
+    own = Row(key="row", label="Row", method="pairs", settings={"offset": 1})
+    assert resolved(own, False, {"pairs": {"size": 6}}, base=base).settings == {"part": {"size": 6, "shape": "round"}, "offset": 1}

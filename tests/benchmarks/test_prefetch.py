@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.overrides import parsed
-from benchmarks.prefetch import faults, needs_of, read_manifest, remedied
+from benchmarks.prefetch import _patterns, faults, needs_of, read_manifest, remedied
 from benchmarks.run import main
 from benchmarks.tables import TABLES, table
-from methods.needs import Need
+from methods.needs import Need, is_met
 from tests import checkpoints
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,7 +109,7 @@ def test_what_is_fetched_on_one_machine_runs_offline(hub, tmp_path):
     assert missing.returncode == 2
     assert missing.stderr == (
         "vokenbench: not on this machine: model tiny/siglip: "
-        "run `prefetch` with the same table, --rows, --set and --protocol where there is a network\n"
+        "run `prefetch` with the same table, --rows, --settings, --set and --protocol where there is a network\n"
     )
     fetched = run(tmp_path, "prefetch", *clip_row("tiny/siglip"), hub=hub)
     assert fetched.returncode == 0, fetched.stderr
@@ -155,6 +155,28 @@ def test_the_manifest_pins_the_commit(hub, tmp_path):
     assert again.returncode == 0, again.stderr
     assert read_manifest(tmp_path / "models.json")["models"][0]["commit"] == COMMIT
     assert run(tmp_path, *clip_row("tiny/clip"), "--dry-run").stdout.count("not on this machine") == 0
+
+
+def test_of_weights_in_two_formats_and_shards_one_is_fetched(monkeypatch, tmp_path):
+    """As of LLaMA-2-7b: the index of the other format names shards that do not come."""
+    shards = {kind: [f"model-0000{part}-of-00002{kind}" for part in (1, 2)] for kind in (".safetensors", ".bin")}
+    names = ["config.json", "tokenizer.json", "model.safetensors.index.json", "pytorch_model.bin.index.json", "README.md"]
+    monkeypatch.setattr("benchmarks.prefetch._listed", lambda repository, revision: [*names, *shards[".safetensors"], *shards[".bin"]])
+    need = Need("hub", "tiny/sharded")
+    wanted = _patterns(need, "main")
+    assert set(wanted) == {*names[:3], *shards[".safetensors"]}
+    snapshot = tmp_path / "models--tiny--sharded" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr("methods.needs.hub_cache", lambda: tmp_path)
+    for name in wanted:
+        (snapshot / name).write_text(json.dumps({"weight_map": dict(zip("ab", shards[".safetensors"], strict=True))}))
+    assert is_met(need)
+    (snapshot / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": dict(zip("ab", shards[".bin"], strict=True))}))
+    assert is_met(need), "fetched by another program, index and all"
+    (snapshot / shards[".safetensors"][1]).unlink()
+    assert not is_met(need)
 
 
 @pytest.mark.slow

@@ -69,3 +69,10 @@ def test_what_never_ran_is_estimated_by_size_too(tmp_path):
     durations = Durations(tmp_path / "durations.json")
     whole, tiny = durations.expected(on("openmoji-scenes")), durations.expected(on("openmoji-scenes-tiny"))
     assert tiny / whole == pytest.approx(340 / 11_500)
+
+
+def test_what_never_ran_here_is_said_to_be_guessed(tmp_path):
+    durations = Durations(tmp_path / "durations.json")
+    durations.remember(on("openmoji-scenes"), 115.0)
+    assert durations.doubt([on("openmoji-scenes")]) == ""
+    assert durations.doubt([on("openmoji-scenes"), on("openmoji-scenes-30k"), FIRST]).startswith(" (of 2, no such stage")

@@ -16,7 +16,7 @@ from methods import language_model
 from methods.data import Dataset
 from methods.encoder import EncoderSettings, encoder_stages
 from methods.generator import generator_needs, generator_stage
-from methods.language_model import _tokenizer
+from methods.language_model import _ended, _tokenizer
 from methods.stage import Stage
 from tests.methods.made_up import CAPTIONS, IMAGES, SETTINGS, captions, stage_inputs, training
 
@@ -37,7 +37,7 @@ def test_it_has_learned_the_captions_of_train(pretrained):
     assert report["loss by epoch"][0] > 0.8 * math.log(report["words"])
     assert report["loss by epoch"][-1] < report["loss by epoch"][0] / 2
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out / "model"), AutoTokenizer.from_pretrained(out / "model")
-    words = tokenizer("picture very", return_tensors="pt")["input_ids"][:, :-1]
+    words = tokenizer("picture very", return_tensors="pt")["input_ids"]
     with torch.inference_mode():
         likely = tokenizer.decode(model(words[:, :2]).logits[0, -1].argmax())
     assert likely.strip() == "very", "two captions of three go on so"
@@ -56,7 +56,7 @@ def test_a_loss_is_that_of_all_tokens_whatever_batch_they_are_in(pretrained, tmp
     model, tokenizer = AutoModelForCausalLM.from_pretrained(out / "model").eval(), AutoTokenizer.from_pretrained(out / "model")
     losses, counts = [], []
     for text in told:
-        words = tokenizer(text, return_tensors="pt", truncation=True, max_length=128)["input_ids"]
+        words = torch.tensor(_ended(tokenizer, [text]))
         with torch.inference_mode():
             losses.append(float(model(words, labels=words).loss) * (words.shape[1] - 1))
         counts.append(words.shape[1] - 1)
@@ -75,7 +75,9 @@ def test_the_same_captions_give_the_same_words():
     assert len(learned) == 1
     tokenizer = _tokenizer(places)
     words = tokenizer("A Cat near the café")["input_ids"]
-    assert [words[0], words[-1]] == [tokenizer.bos_token_id, tokenizer.eos_token_id]
+    assert words[0] == tokenizer.bos_token_id
+    assert tokenizer.eos_token_id not in words, "a prompt does not end: the first voken follows its last word"
+    assert _ended(tokenizer, ["A Cat near the café"]) == [[*words, tokenizer.eos_token_id]]
     assert tokenizer.decode(words, skip_special_tokens=True).strip() == "a cat near the café", "nothing is unknown"
 
 
