@@ -40,7 +40,7 @@ OF_OTHERS = ("references",)
 @click.command("all")
 @data_options
 @click.option("--tables", "wanted", callback=names, help="These alone, comma-separated.  [default: all of the paper's, figures, report]")
-@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison: clean, paper or official.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help=f"Of {' and '.join(SEEDED)}; others have one.")
 @settings_option
 @click.option("--dry-run", is_flag=True, help="Print the plan, and run nothing.")

@@ -33,8 +33,11 @@ store_option = click.option(
 )  # fmt: skip
 results_option = click.option(
     "--results", type=click.Path(path_type=Path),
-    help="Folder of tables and run summaries.  [default: results; none for a part or variant: --rows, --set, --tiny on other data]",
+    help="Folder of tables and run summaries.  [default: results; of a part, a variant or another split nothing is written unasked]",
 )  # fmt: skip
+read_option = click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of tables and run summaries."
+)
 _dataset_option = click.option(
     "--dataset", "datasets", callback=names, help=f"Data sets, comma-separated: made here or on disk.  [default: {DEFAULT_DATASET}]"
 )

@@ -7,18 +7,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks.options import results_option
+from benchmarks.options import read_option
 from benchmarks.record import read_measured
 
 
 @click.command()
 @click.option("--from-committed", is_flag=True, required=True, help="From what is committed under the results folder, and nothing else.")
-@results_option
-def render(from_committed: bool, results: Path | None) -> None:
+@read_option
+def render(from_committed: bool, results: Path) -> None:
     """Write tables, figures and reports again from what was measured."""
     from benchmarks.tables import TABLES
 
-    results = results or Path("results")
     written = 0
     for kind in (tables, protocols, growth, records, claims):
         for line in kind(results):

@@ -14,6 +14,7 @@ from benchmarks.options import (
     data_options,
     jobs_option,
     names,
+    read_option,
     results_option,
     settings_option,
     store_option,
@@ -52,19 +53,22 @@ def pseudo_queries(
 @click.command()
 @click.argument("table", default="table1")
 @data_options
-@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+@click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison: clean, paper or official.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds of each row.")
 @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
 @settings_option
 @click.option("--from-committed", is_flag=True, help="From the run summaries under the results folder instead of the store.")
 @tiny_option
-@results_option
+@read_option
 @store_option
 def leakage(
     table: str, datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, seeds: int, rows: tuple[str, ...],
     **where: Any,
 ) -> int:  # fmt: skip
-    """Say for every stage which split's pictures and captions it read; the exit code is 1 if its protocol forbids one."""
+    """Say for every stage of a table (table1 if none is named) which split's pictures and captions it read.
+
+    The exit code is 1 if its protocol forbids one.
+    """
     from benchmarks.leakage import report
 
     datasets = chosen_datasets(datasets, where["tiny"], data_root, five_captions)
@@ -78,7 +82,7 @@ def leakage(
 
 def recorded(
     name: str, datasets: Sequence[str], protocol: str, seeds: int, rows: Sequence[str], *,
-    from_committed: bool, tiny: bool, results: Path | None, store: Path, settings: str | None = None,
+    from_committed: bool, tiny: bool, results: Path, store: Path, settings: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Returns what is recorded of a table's cells, from the store or from the committed summaries.
 
@@ -93,7 +97,7 @@ def recorded(
     table = campaign.chosen(tables.table(name), rows)
     if from_committed:
         keys = {row.key for row in table.rows}
-        found = results_folder.committed(results or Path("results"), datasets, rules_of(protocol).name)
+        found = results_folder.committed(results, datasets, rules_of(protocol).name)
         found = [summary for summary in found if summary["row"] in keys and summary["seed"] < seeds]
     else:
         stages = Store(store)

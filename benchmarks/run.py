@@ -22,6 +22,7 @@ from benchmarks.options import (
     executor_options,
     jobs_option,
     names,
+    read_option,
     results_option,
     settings_option,
     store_option,
@@ -57,9 +58,11 @@ def cli() -> None:
 
 
 def table_command(name: str) -> click.Command:
-    @click.command(name, help=f"Measure {name}: train what is missing, evaluate, print and write the table.")
+    from benchmarks.tables import table
+
+    @click.command(name, help=f"{table(name).caption} Trains what is missing, evaluates, prints and writes.")
     @data_options
-    @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+    @click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison: clean, paper or official.")
     @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds each row is trained with.")
     @click.option("--rows", callback=names, help="Rows, comma-separated; all of them by default.")
     @click.option("--set", "assignments", multiple=True, metavar="METHOD.SETTING=VALUE", help="E.g. avg.codebook_size=256; repeatable.")
@@ -220,15 +223,15 @@ def prefetch(
 
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-@results_option
+@read_option
 @store_option
-def doctor(as_json: bool, results: Path | None, store: Path) -> None:
+def doctor(as_json: bool, results: Path, store: Path) -> None:
     """Say what this machine has, which tables can run now, and what the others need."""
     import json
 
     from benchmarks.doctor import examine, text
 
-    found = examine(store, results or Path("results"))
+    found = examine(store, results)
     click.echo(json.dumps(found, indent=1) if as_json else text(found))
 
 

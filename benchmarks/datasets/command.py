@@ -52,7 +52,10 @@ def data(
 @data_options
 @click.option("--json", "to", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write the report there as JSON too.")
 def verify_data(datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, to: Path | None) -> int:
-    """Check a data set on disk: counts, ids, every picture, duplicates, test pictures in train. Exit code 2 if it is not what it says."""
+    """Check a data set on disk, named by --dataset: counts, ids, every picture, duplicates, test pictures in train.
+
+    The exit code is 2 if it is not what it says.
+    """
     import json
 
     from benchmarks.roots import named

@@ -6,18 +6,17 @@ from pathlib import Path
 
 import click
 
-from benchmarks.options import names, results_option
+from benchmarks.options import names, read_option
 
 
 @click.command()
 @click.option("--dataset", "datasets", callback=names, help="Data sets, comma-separated.  [default: all that anything is measured of]")
 @click.option("--protocol", "protocols", callback=names, help="Protocols, comma-separated.  [default: all that anything is measured under]")
-@results_option
-def claims(datasets: tuple[str, ...], protocols: tuple[str, ...], results: Path | None) -> None:
+@read_option
+def claims(datasets: tuple[str, ...], protocols: tuple[str, ...], results: Path) -> None:
     """Test every claim of the paper on what is measured, and say which were not tested and what would measure them."""
     from benchmarks.paper import claims_report, evidence
 
-    results = results or Path("results")
     for dataset, protocol in evidence.chosen(results, datasets, protocols):
         found, folder = claims_report.rewrite(results, dataset, protocol)
         click.echo(claims_report.markdown(found))

@@ -12,7 +12,7 @@ import click
 
 from benchmarks.options import chosen_datasets, data_options, names, results_option, settings_option, store_option, tiny_option
 
-protocol_option = click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison.")
+protocol_option = click.option("--protocol", default="clean", show_default=True, help="Rules of the comparison: clean, paper or official.")
 split_option = click.option("--split", default="test", show_default=True, help="Whose images and captions.")
 
 

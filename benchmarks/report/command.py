@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmarks.options import chosen_datasets, data_options, names, results_option, settings_option, store_option, tiny_option
+from benchmarks.options import chosen_datasets, data_options, names, read_option, settings_option, store_option, tiny_option
 
 
 @click.command()
@@ -18,11 +18,11 @@ from benchmarks.options import chosen_datasets, data_options, names, results_opt
 @click.option("--failures", type=click.IntRange(min=0), default=50, show_default=True, help="The worst of each method, besides.")
 @click.option("--to", type=click.Path(path_type=Path), help="Folder to write.  [default: report/DATASET]")
 @tiny_option
-@results_option
+@read_option
 @store_option
 def report(
     datasets: tuple[str, ...], data_root: Path | None, five_captions: bool, protocol: str, settings: str | None, rows: tuple[str, ...],
-    queries: int, failures: int, to: Path | None, tiny: bool, results: Path | None, store: Path,
+    queries: int, failures: int, to: Path | None, tiny: bool, results: Path, store: Path,
 ) -> None:  # fmt: skip
     """Write what was measured, with queries and the pictures that were found for them, as a folder to open in a browser.
 
@@ -39,7 +39,7 @@ def report(
         protocol,
         rows,
         to=to,
-        results=results or Path("results"),
+        results=results,
         store=store,
         tiny=tiny,
         queries=queries,

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,18 @@ def test_what_is_committed_is_what_its_measurements_say():
     for path in results.glob("*/claims.md"):
         dataset, _, protocol = path.parent.name.partition("@")
         assert path.read_text() == claims_report.markdown(claims_report.report(committed(results, dataset, protocol or "clean")))
+
+
+def test_the_readme_counts_the_verdicts():
+    root = Path(__file__).resolve().parents[2]
+    with (root / "results" / "openmoji-scenes" / "claims.csv").open() as file:
+        verdicts = Counter({row["claim"]: row["verdict"] for row in csv.DictReader(file)}.values())
+    counted = [verdicts[each] for each in ("supported", "not supported", "inconclusive", "missing")]
+    told = re.search(
+        r"of (\d+) statements of the paper (\d+) are supported, (\d+) are not, (\d+) are inconclusive and (\d+) are not\s+measured",
+        (root / "README.md").read_text(),
+    )
+    assert told and list(map(int, told.groups())) == [sum(counted), *counted]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@
 export PYTHONPATH="/store/code${PYTHONPATH:+:$PYTHONPATH}"
 export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 module purge
-module load cuda/12.4
 
 # command
 export SUBMITIT_EXECUTOR=slurm
