@@ -262,7 +262,8 @@ def _paper_note(table: Table, dataset: str, known: Sequence[Mapping[str, Any]]) 
             split = known[0]["split"]
             why = f"these are of the split {split}"
             if split == "test":
-                why = "the test split here is not the published one (verify-data says how)" if named else f"these are of {SMALL_MODELS}"
+                published = all(summary.get("data", {}).get("as_published", False) for summary in known)
+                why = f"these are of {SMALL_MODELS}" if published else "the test split here is not the published one (verify-data says how)"
         return f"Paper: its numbers on {name}; {why}, so that they are context only."
     rules = known[0]["protocol"]
     reservation = "" if rules in PAPERS_PROTOCOLS else f" The protocol {rules} is not the paper's: a difference may be the protocol's."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,10 +15,6 @@ from methods.stage import Stage
 
 class OracleSettings(Settings):
     """Nothing to set."""
-
-    @classmethod
-    def tiny(cls) -> dict[str, Any]:
-        return {}
 
 
 class OracleRetriever(Retriever):
@@ -66,10 +61,6 @@ class RandomSettings(Settings):
     """What the order is drawn from."""
 
     seed: int = 0
-
-    @classmethod
-    def tiny(cls) -> dict[str, Any]:
-        return {}
 
 
 class RandomRetriever(Retriever):

@@ -98,7 +98,9 @@ def test_a_method_is_trained_and_answers_as_on_the_cpu(table, key, there, folder
 
 def answers(table: str, key: str, folder: Path) -> Ranking:
     """Returns what a row trained on 30 scenes answers."""
-    row, run = resolved(tables.table(table).row(key), tiny=True, given={}), run_in(folder)
+    # of what has hardly learned, which checkpoint is the best hangs by rounding: here it is the only one; `avg-clip` has both stages
+    given = {"avg": {"generator.discriminative": "none", "generator.epochs": 1}} if key == "avg-llama" else {}
+    row, run = resolved(tables.table(table).row(key), tiny=True, given=given), run_in(folder)
     data = data_stage("openmoji-scenes-tiny", train=30, val=10, test=12)
     retriever = create(row.method, row.settings)
     retriever.fit(data, exposure_for(row), run)

@@ -91,7 +91,7 @@ def measured(
         hnsw_to: the largest gallery of which a graph of neighbours is built, which takes the longest of all.
         once: returns the points of a gallery of some size, those of before where they were kept; `Checkpoint.once`.
     """
-    from methods.timing.padding import GALLERIES
+    from methods.timing.made_galleries import GALLERIES
     from methods.timing.serving import BLIND
 
     points = []

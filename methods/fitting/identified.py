@@ -34,6 +34,8 @@ class Identified:
     """A split's features with the identifiers of its images.
 
     Args:
+        features: of N images and Q captions.
+        captions: their words, (Q,); a generator may read these in place of states.
         codes_XL: identifiers of this split's images, sorted by image.
         first_N, count_N: which of them belong to image row n; an image may have several.
     """
@@ -46,6 +48,11 @@ class Identified:
 
     @classmethod
     def join(cls, features: SplitFeatures, captions: Sequence[str], codes_XL: np.ndarray, image_ids_X: np.ndarray) -> Identified:
+        """Returns a split with those of some identifiers that are its images'.
+
+        Args:
+            codes_XL, image_ids_X: identifiers of any images, and whose each is.
+        """
         rows_X = rows_in(features.image_ids_N, image_ids_X)
         order_X = np.argsort(rows_X, kind="stable")[(rows_X < 0).sum() :]
         count_N = np.bincount(rows_X[order_X], minlength=len(features.image_ids_N))
@@ -59,9 +66,11 @@ class Identified:
         return self.codes_XL[self.first_N[rows_B] + pick_B]
 
     def caption_images(self, captions_B: Tensor) -> Tensor:
+        """Returns the image row that each caption describes, (B,)."""
         return torch.from_numpy(self.features.caption_rows_Q)[captions_B]
 
     def text_source(self, model: Generator, captions_B: Tensor) -> Source:
+        """Returns some captions as a generator reads them."""
         texts = tuple(self.captions[row] for row in captions_B.tolist())
         states_BTH, mask_BT = self.features.states.take(captions_B)
         return model.text_source(CaptionBatch(texts, states_BTH.float(), mask_BT, torch.from_numpy(self.features.texts_QD)[captions_B]))

@@ -16,7 +16,7 @@ from baselines.vector_search import FaissSearch, MatrixSearch, PaperSearch, Vect
 from methods.dense import unit
 from methods.generative import GenerativeRetriever
 from methods.retriever import PAD, Ranking, SearchKnobs
-from methods.timing import padding
+from methods.timing import made_galleries
 
 K = 10
 BEAMS = (10, 20, 40)
@@ -70,18 +70,20 @@ class Models:
         """Yields each wanted way's name and the way, made ready.
 
         Args:
-            gallery: one of `padding.GALLERIES`.
+            gallery: one of `made_galleries.GALLERIES`.
             probe: captions with which it is counted what an inexact search misses.
         """
-        vectors_ND = padding.vectors(self.vectors_RD, images, gallery) if any(map(wanted, (*VECTORS, "avg-clip"))) else np.empty((0, 0))
+        vectors_ND = (
+            made_galleries.vectors(self.vectors_RD, images, gallery) if any(map(wanted, (*VECTORS, "avg-clip"))) else np.empty((0, 0))
+        )
         if any(map(wanted, VECTORS)):
             yield from self._vectors(vectors_ND, wanted, probe)
         generative: dict[str, tuple[GenerativeRetriever, int]] = {f"avg-beam{beam}": (self.avg, beam) for beam in BEAMS}
         if any(map(wanted, (*generative, "avg-clip"))):
-            self._index(self.avg, padding.codes(self.codes_RL, images, self.avg.generator.tokens, gallery))
+            self._index(self.avg, made_galleries.codes(self.codes_RL, images, self.avg.generator.tokens, gallery))
         if wanted("grace-structured"):
             assert self.grace is not None, "GRACE is timed where there is one"
-            self._index(self.grace, padding.paths(images, self.grace.generator.tokens, gallery))
+            self._index(self.grace, made_galleries.paths(images, self.grace.generator.tokens, gallery))
             generative["grace-structured"] = (self.grace, GRACE_BEAM)
         for name, (retriever, beam) in generative.items():
             if wanted(name):

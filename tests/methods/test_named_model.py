@@ -191,7 +191,7 @@ def test_what_is_not_here_is_told_all_at_once(home):
     needs = [*named_needs("Tiny-quickgelu", "elsewhere"), *named_needs("tiny/nothing", ""), *named_needs("/no/where", "")]
     assert str(Missing(missing(needs))) == (
         "not on this machine: open_clip model Tiny-quickgelu (elsewhere), model tiny/nothing: run `prefetch` with the same table, --rows, "
-        "--set and --protocol where there is a network; not on this machine: file /no/where: name one that exists"
+        "--settings, --set and --protocol where there is a network; not on this machine: file /no/where: name one that exists"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from baselines.grace import structured
 from methods.decoding.trie import Trie
-from methods.timing.padding import CLUSTER, GALLERIES, codes, paths, vectors
+from methods.timing.made_galleries import CLUSTER, GALLERIES, codes, paths, vectors
 
 
 @pytest.mark.parametrize("gallery", GALLERIES)
