@@ -55,7 +55,7 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN, base: 
     A setting of a part, e.g. `tokenizer.codebook_size`, may be given by its last name where only one part has such a setting.
 
     Args:
-        base: as from `settings_file.read`; what a member of a family does not have is none of its.
+        base: as from `settings_file.read`; what a member of a family does not have is none of its, nor an encoder where the row names one.
 
     Raises:
         ValueError: unknown setting, or one that several parts have; lists the valid ones.
@@ -67,7 +67,10 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN, base: 
     settings, knobs = dict(variant), dict(row.knobs)
     if tiny and create(row.method).shortlists:
         knobs.setdefault("shortlist", TINY_SHORTLIST)
+    own_encoder = bool(row.settings.get("encoder", {}).get("model"))
     for address, value in of_method(base or {}, row.method).items():
+        if own_encoder and address.startswith("encoder."):
+            continue
         settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     for address, value in fixed(rules, row.method).items():
         settings = _merged(settings, _layer(address, value, type(default), row.method), default)

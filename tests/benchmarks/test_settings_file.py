@@ -49,6 +49,14 @@ def test_every_row_on_data_sets_from_disk_can_have_the_papers_size(name):
             create(row.method, resolved(row, False, {}, base=base).settings)
 
 
+def test_a_row_that_names_its_encoder_takes_nothing_of_another(tmp_path):
+    (tmp_path / "mine.toml").write_text("[clip.encoder]\nlearning_rate = 2e-3\n")
+    base = settings_file.read(str(tmp_path / "mine.toml"))
+    for row in table("references").rows:
+        settings = resolved(row, False, {}, base=base).settings
+        assert settings.get("encoder", {}).get("learning_rate") in (None, 1e-3)
+
+
 def test_no_file_gives_nothing():
     assert settings_file.read(None) == {}
 
