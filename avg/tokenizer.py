@@ -121,8 +121,7 @@ class Tokenizer(nn.Module):
     @torch.inference_mode()
     def rebuild(self, images_ND: np.ndarray, vokens: int | None = None) -> np.ndarray:
         """Returns what the codes of picture vectors decode to, (N, D); of each code the first so many vokens, or all."""
-        last = (self.settings.voken_length if vokens is None else vokens) - 1
-        return self.decoder(self._quantized(images_ND).sums_NLD[:, last]).cpu().numpy()
+        return self.decoder(self._quantized(images_ND).sums_NLD[:, (vokens or self.settings.voken_length) - 1]).cpu().numpy()
 
     def _quantized(self, images_ND: np.ndarray) -> Quantized:
         return self.quantizer(self.encoder(self.prepare(torch.from_numpy(images_ND).to(self.quantizer.codebooks_CKD.device))))

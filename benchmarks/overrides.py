@@ -55,7 +55,7 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN, base: 
     A setting of a part, e.g. `tokenizer.codebook_size`, may be given by its last name where only one part has such a setting.
 
     Args:
-        base: as from `settings_file.read`; what a member of a family does not have is none of its, nor an encoder where the row names one.
+        base: as from `settings_file.read`; what a member of a family does not have is none of its, nor a model where the row has its own.
 
     Raises:
         ValueError: unknown setting, or one that several parts have; lists the valid ones.
@@ -67,9 +67,8 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN, base: 
     settings, knobs = dict(variant), dict(row.knobs)
     if tiny and create(row.method).shortlists:
         knobs.setdefault("shortlist", TINY_SHORTLIST)
-    own_encoder = bool(row.settings.get("encoder", {}).get("model"))
     for address, value in of_method(base or {}, row.method).items():
-        if own_encoder and address.startswith("encoder."):
+        if _has_its_own(row, address):
             continue
         settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     for address, value in fixed(rules, row.method).items():
@@ -84,6 +83,13 @@ def resolved(row: Row, tiny: bool, given: Given, rules: Protocol = CLEAN, base: 
                 continue
             settings = _merged(settings, _layer(address, value, type(default), row.method), default)
     return replace(row, settings=settings, knobs=knobs)
+
+
+def _has_its_own(row: Row, address: str) -> bool:
+    """Says whether a setting is of a model that the row does not have: it names another encoder, or a new decoder by its shape."""
+    encoder, generator = row.settings.get("encoder", {}), row.settings.get("generator", {})
+    other_encoder = address.startswith("encoder.") and encoder.get("model")
+    return bool(other_encoder) or (address == "generator.backbone" and not {"language_model", "width"}.isdisjoint(generator))
 
 
 def described(method: str) -> list[tuple[str, Any, str]]:

@@ -210,8 +210,9 @@ class Store:
                 raise UserError(self._no_room()) from error
             raise self._failure(stage, error) from error
         finally:
-            free_memory()
-            if not stage.resumes:
+            if stage.resumes:
+                free_memory()  # trainings are among these
+            else:
                 shutil.rmtree(out, ignore_errors=True)
         self.made.add(stage.key)
         if not resumed:

@@ -19,8 +19,8 @@ def gpus() -> list[dict[str, Any]]:
 
 
 def free_memory() -> None:
-    """Gives a GPU back what finished work held of it: a training's parts refer to each other, and go only when they are looked for."""
-    if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
+    """Gives back what finished work held: a training's parts refer to each other, and go only when they are looked for."""
+    if "torch" in sys.modules:
         gc.collect()
         sys.modules["torch"].cuda.empty_cache()
 
