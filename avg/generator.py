@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from avg.captions import CaptionBatch
 from avg.decoding import Decoding, OwnDecoding, Source
 from avg.packed import pack
+from avg.padding import PAD
 from avg.precision import autocast
-from avg.reader import PAD, Reader
+from avg.reader import Reader
 from avg.settings import OF_FROZEN_STATES, SHAPE, GeneratorSettings
 from avg.t5_decoding import T5Decoding, is_t5
 

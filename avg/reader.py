@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from avg.padding import PAD
+
 if TYPE_CHECKING:
     from avg.generator import Generator
 
-PAD = -1
-"""Fills identifiers shorter than the longest."""
 LOGITS = 2**25
 """Logits that are computed at once: of long identifiers a beam's rest has more than memory holds."""
 

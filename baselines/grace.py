@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PAD = -1
+from avg.padding import PAD
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
 
-PAD = -1
+from avg.padding import PAD
+
 # `generate` starts beams 2 to M at a score of -1e9, and a sum of log-probabilities never gets near
 DEAD = -5e8
 

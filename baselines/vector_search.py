@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 
-PAD = -1
+from avg.padding import PAD
+
 KINDS = ("flat", "hnsw", "ivfpq")
 
 

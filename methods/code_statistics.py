@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from methods.coding import PAD, Coding
+from avg.padding import PAD
+from methods.coding import Coding
 from methods.dense import unit
 
 CHUNK = 2**14

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from avg.padding import PAD
 from methods.data import rows_in
 from methods.dense import unit
+from methods.files.codes import CodesFile
 from methods.reads import SplitArrays
 from methods.stage import Stage
 
 if TYPE_CHECKING:
     from avg.tokenizer import Tokenizer
-
-PAD = -1
 
 
 def identifier_stages(ranking: Stage) -> dict[str, Stage]:
@@ -73,9 +73,8 @@ class Identifiers:
         return Tokenizer.load(self.folders["tokenizer"]) if "tokenizer" in self.folders else None
 
     @cached_property
-    def _predefined(self) -> tuple[np.ndarray, np.ndarray]:
-        with np.load(self.folders["codes"] / "codes.npz", allow_pickle=False) as stored:
-            return stored["codes_XL"], stored["image_ids_X"]
+    def _predefined(self) -> CodesFile:
+        return CodesFile.load(self.folders["codes"])
 
     def vectors(self, split: str) -> SplitArrays:
         """Returns the encoder's vectors of a split: `images_ND`, `texts_QD`, `caption_rows_Q`."""
@@ -88,14 +87,13 @@ class Identifiers:
             from methods.tokens import flat_codes
 
             return Coding(flat_codes(self.tokenizer, self.vectors(split)["images_ND"]), np.arange(len(ids_N)), ids_N)
-        codes_XL, image_ids_X = self._predefined
-        rows_X = rows_in(ids_N, image_ids_X)
-        return Coding(codes_XL[rows_X >= 0], rows_X[rows_X >= 0], ids_N)
+        rows_X = rows_in(ids_N, self._predefined.image_ids_X)
+        return Coding(self._predefined.codes_XL[rows_X >= 0], rows_X[rows_X >= 0], ids_N)
 
     def alphabets(self) -> list[np.ndarray]:
         """Returns the tokens that may stand at each level, sorted: a codebook's rows, or, of predefined identifiers, all that do."""
         if self.tokenizer is None:
-            return [np.unique(tokens_X[tokens_X != PAD]) for tokens_X in self._predefined[0].T]
+            return [np.unique(tokens_X[tokens_X != PAD]) for tokens_X in self._predefined.codes_XL.T]
         settings = self.tokenizer.settings
         rows_K, levels = np.arange(settings.codebook_size), range(settings.voken_length)
         return [rows_K if settings.shared_codebook else rows_K + level * settings.codebook_size for level in levels]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from avg.padding import PAD
 from avg.settings import Settings
 from methods.data import Gallery
-from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
+from methods.retriever import Ranking, Retriever, SearchKnobs
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,6 +14,7 @@ from pydantic import Field
 from avg.settings import GeneratorSettings, Settings
 from methods.data import Exposure, Gallery, rows_in
 from methods.encoder import EncoderSettings, encoder_needs, encoder_stages
+from methods.files.codes import CodesFile
 from methods.generative import GenerativeRetriever
 from methods.generator import generator_needs, generator_stage
 from methods.needs import Need
@@ -95,15 +96,14 @@ class GRACE(GenerativeRetriever):
 
     def _load_parts(self) -> None:
         super()._load_parts()
-        with np.load(self.parts["codes"] / "codes.npz", allow_pickle=False) as stored:
-            self.codes_XL, self.image_ids_X = stored["codes_XL"], stored["image_ids_X"]
+        self.codes = CodesFile.load(self.parts["codes"])
 
     def identifiers(self, gallery: Gallery) -> tuple[np.ndarray, np.ndarray]:
-        rows_X = rows_in(gallery.image_ids_N, self.image_ids_X)
-        missing = gallery.image_ids_N[~np.isin(gallery.image_ids_N, self.image_ids_X)]
+        rows_X = rows_in(gallery.image_ids_N, self.codes.image_ids_X)
+        missing = gallery.image_ids_N[~np.isin(gallery.image_ids_N, self.codes.image_ids_X)]
         if len(missing):
             raise ValueError(
                 f"GRACE has no identifier for image {missing[0]} and {len(missing) - 1} more: fit it with them in its exposure"
             )
-        codes_XL = self.codes_XL[rows_X >= 0]
+        codes_XL = self.codes.codes_XL[rows_X >= 0]
         return codes_XL[:, : (codes_XL >= 0).sum(1).max()], rows_X[rows_X >= 0]

@@ -15,12 +15,13 @@ from baselines import grace
 from baselines.clip import wordpieces as subwords
 from methods.data import Dataset
 from methods.dense import unit
+from methods.files.codes import CodesFile
 from methods.pseudo_queries import loaded
 from methods.reads import SplitArrays
 
 
 def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Stage: writes `codes.npz` with codes, the image of each, and the number of tokens."""
+    """Stage: identifiers of one kind for all images that are learned."""
     splits = ["train", *config["exposed"]]
     features = {split: SplitArrays(inputs["features"], split) for split in splits}
     ids_N = np.concatenate([features[split]["image_ids_N"] for split in splits])
@@ -37,7 +38,7 @@ def assign(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> 
         else:
             captions, rows_X = _captions(inputs, config["exposed"])
             found = grace.semantic(captions, rows_X, wordpieces)
-    np.savez(out / "codes.npz", codes_XL=found.codes_XL, image_ids_X=ids_N[found.rows_X], tokens=found.tokens)
+    CodesFile(found.codes_XL, ids_N[found.rows_X], found.tokens).save(out)
     lengths_X = (found.codes_XL >= 0).sum(1)
     return {
         "identifiers": len(lengths_X),

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from avg.padding import PAD
 from avg.settings import Settings
 from methods.data import Exposure, Gallery
 from methods.dense import DenseRetriever, best_groups
 from methods.needs import Need
-from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
+from methods.retriever import Ranking, Retriever, SearchKnobs
 from methods.stage import Stage
 
 

@@ -16,13 +16,12 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from avg.padding import PAD
 from avg.settings import Settings
 from methods.data import Exposure, Gallery
 from methods.files.archive import mapped
 from methods.needs import Need
 from methods.stage import Runner, Stage
-
-PAD = -1
 
 
 class SearchKnobs(Settings):

@@ -14,6 +14,7 @@ import numpy as np
 from avg.settings import TokenizerSettings
 from avg.tokenizer import Tokenizer, train_tokenizer
 from methods.dense import unit
+from methods.files.codes import CodesFile
 from methods.pseudo_queries import loaded
 from methods.reads import SplitArrays, selecting
 from methods.recall import dense_recall
@@ -65,7 +66,7 @@ def codes(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
             "R@1 of decoded codes": round(dense_recall(texts_QD, unit(tokenizer.rebuild(images_ND)), rows_Q), 2),
         }
     rows_VE = tokenizer.codebooks().reshape(-1, tokenizer.settings.code_width)
-    np.savez(out / "codes.npz", codes_XL=np.concatenate(found), image_ids_X=np.concatenate(ids), codebook_VE=rows_VE)
+    CodesFile(np.concatenate(found), np.concatenate(ids), len(rows_VE), rows_VE).save(out)
     return report
 
 

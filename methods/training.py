@@ -13,6 +13,7 @@ from avg.generator import Generator, create
 from avg.precision import device, fast_dtype
 from avg.settings import GeneratorSettings
 from methods.data import Dataset
+from methods.files.codes import CodesFile
 from methods.fitting.identified import Identified, Shown
 from methods.fitting.joined import joined
 from methods.fitting.processes import count, launch
@@ -50,12 +51,11 @@ def train_here(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path)
     if "language_model" in inputs:
         settings = settings.model_copy(update={"backbone": str(inputs["language_model"] / "model"), "language_model": ""})
     torch.manual_seed(settings.seed)
-    with np.load(inputs["codes"] / "codes.npz", allow_pickle=False) as stored:
-        codes = dict(stored)
+    codes = CodesFile.load(inputs["codes"])
     data, chosen_on = Dataset(inputs["data"]), config.get("selection", "val")
 
     def identified(found: SplitFeatures, captions: Sequence[str]) -> Identified:
-        return Identified.join(found, captions, codes["codes_XL"], codes["image_ids_X"])
+        return Identified.join(found, captions, codes.codes_XL, codes.image_ids_X)
 
     splits = {"train": identified(load_split(inputs.get("trunks"), inputs["features"], "train"), data.split("train").captions)}
     for name in config["pictures_of"]:
@@ -69,11 +69,11 @@ def train_here(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path)
         learned = identified(joined(learned.features, made), captions)
 
     def created() -> Generator:
-        rows_VE = torch.from_numpy(codes["codebook_VE"]) if "codebook_VE" in codes else None
+        rows_VE = None if codes.codebook_VE is None else torch.from_numpy(codes.codebook_VE)
         features = splits["train"].features
         return create(
             settings,
-            tokens=len(rows_VE) if rows_VE is not None else int(codes["tokens"]),
+            tokens=codes.tokens,
             state_width=features.states.states_TH.shape[1],
             vector_width=features.texts_QD.shape[1],
             codebook_VE=rows_VE if settings.copy_codebook else None,

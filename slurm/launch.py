@@ -32,6 +32,7 @@ class Order:
         folder: where the jobs run.
         logs: of scripts, pickles and logs; shared by all nodes.
         variables: set in the jobs; a value may name variables of the node's.
+        restarts: how often one that ran out of time is put back into the queue; one that was pre-empted is put back always.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Order:
     logs: Path
     after: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    restarts: int = 0
 
 
 def parameters(order: Order, profile: Profile) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def submit(functions: Sequence[Callable[[], Any]], order: Order, profile: Profil
     Raises:
         ValueError: if SLURM refuses them: in its own words.
     """
-    executor = SlurmExecutor(order.logs, max_num_timeout=profile.restarts, python=profile.python)
+    executor = SlurmExecutor(order.logs, max_num_timeout=order.restarts, python=profile.python)
     executor.update_parameters(**parameters(order, profile))
     try:
         with clean_env():

@@ -61,7 +61,7 @@ class Profile(BaseModel):
     mail_type: str | None = None
     parallel: int = Field(16, ge=1, description="tasks of an array that run at once")
     notice_seconds: int = Field(120, ge=5, description="notice before the time limit, in which a training writes its checkpoint")
-    restarts: int = Field(20, ge=0, description="how often a job that ran out of time is put back into the queue")
+    restarts: int = Field(20, ge=0, description="how often a job that ran out of time goes back into the queue; one that begins anew: once")
     setup: tuple[str, ...] = Field((), description="shell lines before the work: modules, variables")
     python: str | None = Field(None, description="command in place of this environment's python, e.g. inside a container")
     srun: tuple[str, ...] = Field((), description="further arguments of srun")

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from submitit import JobEnvironment
+from submitit.core.utils import UncompletedJobError
 from submitit.helpers import Checkpointable, TorchDistributedEnvironment
 
 SPARE = 5
 """Seconds of the notice that are left for putting the job back."""
+NOT_AGAIN = "not ready within its time limit, and not put back once more: give it more minutes in the profile, then resubmit"
 
 
 class Task(Checkpointable):
@@ -27,6 +29,8 @@ class Task(Checkpointable):
         ask: takes "stop" or "checkpoint", and returns whether the function will do so soon.
         notice_seconds: from the signal to the end.
         others: run by the other tasks of a job, with torch's distributed variables (MASTER_ADDR, RANK, ...) set in all of them.
+
+    A call raises TimeoutError if its time is over and it may not go back into the queue.
     """
 
     def __init__(
@@ -47,7 +51,13 @@ class Task(Checkpointable):
             assert self.others is not None
             return self.others()  # submitit's handler leaves tasks other than the first alone
         ended = signal.Signals[f"SIG{JobEnvironment.USR_SIG}"]  # SUBMITIT_PREEMPT_SIGNAL, else SIGUSR2
-        requeue: Any = signal.getsignal(ended)
+        submitits: Any = signal.getsignal(ended)
+
+        def requeue(number: int, frame: Any) -> None:
+            try:
+                submitits(number, frame)
+            except UncompletedJobError as error:
+                raise TimeoutError(NOT_AGAIN) from error
 
         def on_end(number: int, frame: Any) -> None:
             if self.ask("stop"):

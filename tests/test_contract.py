@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from avg.padding import PAD
 from benchmarks.datasets import data_stage
 from benchmarks.protocol import exposure_for
 from benchmarks.spec import Row
 from methods.data import Dataset, Gallery
 from methods.encoder import EncoderSettings, encoder_stages
 from methods.registry import METHODS, create, method_class
-from methods.retriever import PAD, SearchKnobs
+from methods.retriever import SearchKnobs
 from methods.stage import run_in
 
 SEED = 3

@@ -124,7 +124,8 @@ def searching() -> None:
     """So the host can queue all steps of a search while the device still computes the first."""
     from methods.decoding.beam import DeviceTrie
     from methods.decoding.trie import Trie
-    from methods.timing.contenders import Decoders, random_codes
+    from methods.timing.decoders import Decoders
+    from methods.timing.made_galleries import random_codes
 
     shape = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2}
     contenders, waits = Decoders(shape), {}

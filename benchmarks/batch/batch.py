@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,15 @@ def kind_of(stage: Stage) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """Stages of one cost class that may run at the same time, after those of earlier groups."""
+    """Stages of one cost class that may run at the same time, after those of earlier groups; all go on after an interruption, or none."""
 
     kind: str
     level: int
     stages: tuple[Stage, ...]
+
+    @property
+    def resumes(self) -> bool:
+        return self.stages[0].resumes
 
     @property
     def name(self) -> str:
@@ -91,8 +96,8 @@ def grouped(missing: Sequence[Stage], largest: int) -> list[Group]:
         level[stage.key] = 1 + max((level[before.key] for before in stage.inputs.values() if before.key in level), default=-1)
     groups = []
     for number in range(max(level.values(), default=-1) + 1):
-        for kind in KINDS:
-            alike = [stage for stage in missing if level[stage.key] == number and kind_of(stage) == kind]
+        for kind, resumes in product(KINDS, (True, False)):
+            alike = [stage for stage in missing if (level[stage.key], kind_of(stage), stage.resumes) == (number, kind, resumes)]
             groups += [Group(kind, number, tuple(alike[first : first + largest])) for first in range(0, len(alike), largest)]
     return groups
 

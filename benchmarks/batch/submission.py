@@ -89,6 +89,8 @@ def _order(batch: Batch, group: Group, code: Path, profile: Profile, job_of: Map
         folder=code,
         logs=batch.logs,
         variables=variables,
+        # what begins anew runs out of time again; once, since a late pre-emption looks like that too
+        restarts=profile.restarts if group.resumes else min(profile.restarts, 1),
     )
 
 

@@ -98,7 +98,8 @@ def shape(size: str) -> Mapping[str, int]:
 
 def measured(parts: Sequence[str], size: str, rounds: int, dtype: str, tiny: bool, say: Callable[[str], None]) -> list[dict[str, Any]]:
     """Returns a record of every contender in every case: the case, the contender, and its seconds in each round."""
-    from methods.timing.contenders import VECTOR_QUERIES, Decoders, vector_runs
+    from methods.timing.decoders import Decoders
+    from methods.timing.vector_searches import VECTOR_QUERIES, vector_runs
 
     decoders, records = None, []
     for case in cases(parts, tiny):
@@ -126,7 +127,7 @@ def _indexed(case: Case, say: Callable[[str], None]) -> list[dict[str, Any]]:
     from pathlib import Path
     from tempfile import TemporaryDirectory
 
-    from methods.timing.contenders import index_runs
+    from methods.timing.prefix_index import index_runs
 
     records: list[dict[str, Any]] = []
     with TemporaryDirectory() as folder:

@@ -11,8 +11,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from avg.padding import PAD
 from avg.reader import Read
-from methods.decoding.trie import PAD, Trie
+from methods.decoding.trie import Trie
 
 AT_ONCE = 4
 """Tokens of a known rest that are read together: more waste more on beams that end among them."""

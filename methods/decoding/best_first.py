@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from avg.decoding import NONE
+from avg.padding import PAD
 from methods.decoding.beam import DeviceTrie, Reader
-from methods.decoding.trie import PAD
 
 NEVER = float("-inf")
 

@@ -21,8 +21,9 @@ from pathlib import Path
 
 import numpy as np
 
+from avg.padding import PAD
 from methods.decoding import trie_file, trie_updates
-from methods.decoding.trie_nodes import PAD, checked, distinct, grow, refuse_beginnings, widened
+from methods.decoding.trie_nodes import checked, distinct, grow, refuse_beginnings, widened
 
 CHUNK = 2**18
 """Identifiers that are looked up at a time: what a step works on stays a few megabytes."""

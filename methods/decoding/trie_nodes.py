@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-PAD = -1
+from avg.padding import PAD
+
 BEGINNING = "an identifier is the beginning of another: end variable-length identifiers with a token of their own"
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from avg.padding import PAD
 from methods.decoding.trie_file import ARRAYS
-from methods.decoding.trie_nodes import BEGINNING, PAD, Nodes, distinct, grow, refuse_beginnings, shared_lengths, sorting, widened
+from methods.decoding.trie_nodes import BEGINNING, Nodes, distinct, grow, refuse_beginnings, shared_lengths, sorting, widened
 
 if TYPE_CHECKING:
     from methods.decoding.trie import Trie

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from avg.captions import CaptionBatch
 from avg.decoding import Source
-from avg.generator import PAD, Generator
+from avg.generator import Generator
+from avg.padding import PAD
 from methods.data import rows_in
 from methods.split_features import SplitFeatures
 

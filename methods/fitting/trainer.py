@@ -1,6 +1,6 @@
 """Trains a generator: Eq. 7 on captions (and pictures), Eq. 9 over its own candidates, jointly or in a second stage.
 
-B batch, L identifier length, M candidates, V identifier tokens, P pictures of a batch.
+B batch, L identifier length, P pictures of a batch.
 
 A batch is divided into shares, one a process, and these into pieces, one a backward pass. What is drawn at random is drawn for the whole
 batch by every process alike; each piece's mean loss counts by its part of the whole. So the gradient does not depend on the division.
@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +22,16 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers.optimization import Adafactor
 
-from avg.generator import PAD, Generator
-from avg.ranking_loss import with_positive
+from avg.generator import Generator
 from avg.schedule import warm_cosine
 from avg.settings import GeneratorSettings
-from methods.decoding.beam import DeviceTrie, beam_search
-from methods.decoding.trie import Trie
-from methods.fitting.batching import batches
+from methods.fitting.candidates import Candidates
 from methods.fitting.checkpoint import Checkpoints
+from methods.fitting.epoch import epoch_batches
 from methods.fitting.heartbeat import beat
-from methods.fitting.identified import Identified, Shown, lengths, trimmed
+from methods.fitting.identified import Identified, Shown
 from methods.fitting.interruption import listening
-from methods.fitting.objective import Batch, Objective, some
+from methods.fitting.objective import Batch, Objective
 from methods.fitting.processes import Whole, accelerator, restore_weights, sharded, trained_weights
 from methods.fitting.validation import validation_recall
 
@@ -108,38 +105,26 @@ class Trainer:
         steps = -(-len(self.train_split.features.texts_QD) // settings.batch)
         self._schedule(settings.learning_rate, steps * settings.epochs)
         while self.epoch < settings.epochs and self.since_best < settings.patience:
-            planned = self._planned(steps)[self.step :]
+            planned = self._planned()[self.step :]
             for batch in self._bar(planned, f"generator {self.epoch + 1}/{settings.epochs}", steps):
                 if settings.discriminative == "joint":
-                    batch = self._with_candidates(batch)
+                    batch = self.with_candidates(batch)
                 self._update(batch, self.objective.first_stage)
                 self._keep("generator", self.epoch * steps + self.step, settings.epochs * steps)
             loss = self._mean(steps)
             self.epoch, self.step = self.epoch + 1, 0
             self.since_best = 0 if self._validate(loss=loss) else self.since_best + 1
 
-    def _planned(self, steps: int) -> list[Batch]:
+    def _planned(self) -> list[Batch]:
         """Returns an epoch's batches, as its random numbers give them: the epoch's own, also where a checkpoint stands inside it."""
-        data, random, size = self.train_split, self.random, self.settings.batch
-        now = random.get_state()
+        now = self.random.get_state()
         if self.step:
-            random.set_state(self.epoch_began)
+            self.random.set_state(self.epoch_began)
         else:
             self.epoch_began = now
-        codes_QL = data.draw(data.caption_images(torch.arange(len(data.features.texts_QD))), random)
-        third = max(size // 3, 1)
-        picked_P = passes(len(self.shown.vectors_ND), steps * third, random) if self.shown else codes_QL.new_empty(0)
-        codes_PL = self.shown.identified.draw(picked_P, random) if self.shown else codes_QL[:0]
-        captions = batches(lengths(codes_QL), data.features.states.lengths_Q, size, random)
-        pictures = batches(lengths(codes_PL), torch.zeros(len(codes_PL)), third, random)
-        planned = [Batch(rows_B, trimmed(codes_QL[rows_B])) for rows_B in captions]
-        if self.shown:
-            planned = [
-                replace(batch, pictures_P=picked_P[rows_P], picture_codes_PL=trimmed(codes_PL[rows_P]))
-                for batch, rows_P in zip(planned, pictures, strict=True)
-            ]
+        planned = epoch_batches(self.train_split, self.shown, self.settings.batch, self.random)
         if self.step:
-            random.set_state(now)
+            self.random.set_state(now)
         return planned
 
     def second_stage(self) -> None:
@@ -155,44 +140,18 @@ class Trainer:
         for _ in self._bar(range(self.step, settings.discriminative_steps), "discriminative", settings.discriminative_steps):
             rows_B = torch.randint(captions, (settings.discriminative_batch,), generator=self.random)
             batch = Batch(rows_B, self.train_split.draw(self.train_split.caption_images(rows_B), self.random))
-            self._update(self._with_candidates(batch), self.objective.second_stage)
+            self._update(self.with_candidates(batch), self.objective.second_stage)
             if self.step % checks == 0:
                 self._validate(discriminative_loss=self._mean(checks))
             self._keep("discriminative", self.step, settings.discriminative_steps)
 
-    def _with_candidates(self, batch: Batch) -> Batch:
-        length = self._training_trie()[0].identifiers_NL.shape[1]
-        codes_BL = torch.nn.functional.pad(batch.codes_BL, (0, length - batch.codes_BL.shape[1]), value=PAD)
-        candidates_BML, place_B = self.candidates(replace(batch, codes_BL=codes_BL))
-        return replace(batch, candidates_BML=candidates_BML, place_B=place_B)
+    def with_candidates(self, batch: Batch) -> Batch:
+        """Returns a batch with what Eq. 9 compares: this process searches for its own captions only."""
+        return self._candidates.beside(batch, self.whole, [rows_b for rows_b, _ in self._places(batch)], self.random)
 
-    def candidates(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns what the model's own beam finds in the training images' prefix index (Eq. 8) with the positive among it, and its place.
-
-        Only this process's captions are searched; what stands at the others' is not used.
-        """
-        trie, found = self._training_trie()
-        self.whole.eval()
-        pieces = [some(rows_b) for rows_b, _ in self._places(batch)]
-        parts = []
-        with torch.inference_mode():
-            for rows_b in pieces:
-                parts.append(self.whole(partial(_search, self.train_split, batch.rows_B[rows_b], found, self.settings.candidates)).cpu())
-        # a piece that reached narrow places of the index only has fewer beams
-        found_BM = torch.full((len(batch.rows_B), max(part.shape[1] for part in parts)), PAD)
-        for rows_b, part in zip(pieces, parts, strict=True):
-            found_BM[rows_b, : part.shape[1]] = part
-        candidates_BML = torch.from_numpy(trie.identifiers_NL)[found_BM.clamp(min=0)].long()
-        candidates_BML = candidates_BML.masked_fill((found_BM == PAD)[..., None], PAD)
-        return with_positive(candidates_BML, batch.codes_BL, self.random)
-
-    def _training_trie(self) -> tuple[Trie, DeviceTrie]:
-        if not hasattr(self, "_trie"):
-            trie = Trie.build(self.train_split.codes_XL.numpy())
-            if sharded(self.accelerator) and (trie.identifiers_NL == PAD).any():
-                raise ValueError("sharding = fsdp: no discriminative training over identifiers of several lengths, processes would wait")
-            self._trie = trie, DeviceTrie(trie, self.model.device)
-        return self._trie
+    @cached_property
+    def _candidates(self) -> Candidates:
+        return Candidates(self.train_split, self.settings.candidates, self.model.device, alike=sharded(self.accelerator))
 
     def _places(self, batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         """Returns this process's pieces of a batch: places of captions, of pictures. All processes have equally many."""
@@ -294,15 +253,6 @@ class Trainer:
         self.random.set_state(state.pop("random"))
         for name, value in state.items():
             setattr(self, name, value)
-
-
-def passes(items: int, count: int, random: torch.Generator) -> Tensor:
-    """Returns the first so many places of one shuffled pass over all items after another: none is left out while others come again."""
-    return torch.cat([torch.randperm(items, generator=random) for _ in range(-(-count // items))])[:count]
-
-
-def _search(split: Identified, rows_B: Tensor, trie: DeviceTrie, beams: int, model: Generator) -> Tensor:
-    return beam_search(model.reader(split.text_source(model, rows_B), trie.length), trie, beams)[0]
 
 
 def _recall(split: Identified, model: Generator) -> float:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from avg.generator import PAD, Generator
+from avg.generator import Generator
+from avg.padding import PAD
 from methods.decoding.beam import DeviceTrie, beam_search
 from methods.decoding.trie import Trie
 from methods.fitting.identified import Identified, Shown

@@ -25,7 +25,8 @@ from baselines.blip_checkpoint import BLIP_HEADS, bert_tokenizer
 from methods.avg import AVG
 from methods.dense import unit
 from methods.machine import product_format
-from methods.timing.contenders import LENGTH, Decoders
+from methods.timing.decoders import Decoders
+from methods.timing.made_galleries import LENGTH
 from methods.timing.serving import Models, Pairs
 from methods.timing.shapes import BLIP_BASE, BLIP_TINY, T5, TEXT_TINY, VIT_L_TEXT
 

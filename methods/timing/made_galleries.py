@@ -9,12 +9,16 @@ import numpy as np
 
 from methods.dense import unit
 
+LENGTH, VOKENS = 4, 1024
+"""Of a code, where no trained quantiser says otherwise."""
 GALLERIES = ("random", "clustered")
 CLUSTER = 256
 """Images of a cluster, which share all tokens of their code but the last, or lie about one vector."""
 NOISE = 0.5
 """Length of what a clustered vector adds to its centre: two of a cluster have a cosine near 0.8."""
 SEED = 0
+DISTINCT = 10**6
+"""Images up to which codes drawn at random are made distinct."""
 
 
 def vectors(real_RD: np.ndarray, images: int, gallery: str) -> np.ndarray:
@@ -92,3 +96,9 @@ def _halved(images: int, branches: int) -> np.ndarray:
         levels.append(children_N)
         nodes = below
     return np.stack(levels, axis=1)
+
+
+def random_codes(images: int, seed: int = 0) -> np.ndarray:
+    """Returns random codes, int16 (N, L), distinct up to a million images."""
+    codes = np.random.default_rng(seed).integers(0, VOKENS, size=(images, LENGTH), dtype=np.int16)
+    return codes if images > DISTINCT else np.unique(codes, axis=0)

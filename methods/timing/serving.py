@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from avg.captions import CaptionBatch
+from avg.padding import PAD
 from baselines.vector_search import FaissSearch, MatrixSearch, PaperSearch, VectorSearch
 from methods.dense import unit
 from methods.generative import GenerativeRetriever
-from methods.retriever import PAD, Ranking, SearchKnobs
+from methods.retriever import Ranking, SearchKnobs
 from methods.timing import made_galleries
 
 K = 10

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from avg.captions import CaptionBatch
-from avg.generator import PAD, FrozenTextGenerator, generative_loss, load, sequence_scores
+from avg.generator import FrozenTextGenerator, generative_loss, load, sequence_scores
+from avg.padding import PAD
 from avg.ranking_loss import discriminative_loss, with_positive
 from avg.settings import GeneratorSettings
 from tests.avg.tree import assert_reads_as_taught

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from baselines.grace import PAD, numeric, semantic, string, structured
+from avg.padding import PAD
+from baselines.grace import numeric, semantic, string, structured
 from methods.decoding.trie import Trie
 
 

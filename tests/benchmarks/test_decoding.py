@@ -12,7 +12,8 @@ from benchmarks.contest import Contender, contest, rate, ratio
 from benchmarks.run import main
 from benchmarks.speed.decoding import LABELS, cases, shape
 from benchmarks.speed.decoding_report import csv, latex, markdown
-from methods.timing.contenders import LENGTH, Decoders, random_codes
+from methods.timing.decoders import Decoders
+from methods.timing.made_galleries import LENGTH, random_codes
 
 
 def test_contenders_take_turns_and_the_slow_ones_leave_early():

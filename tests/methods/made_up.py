@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, T5Config, T5ForConditionalGeneration
 
 from avg.settings import GeneratorSettings
+from methods.files.codes import CodesFile
 from methods.fitting.identified import Identified
 from methods.split_features import PackedStates, SplitFeatures
 from methods.stage import Stage
@@ -89,7 +90,7 @@ def stage_inputs(folder: Path) -> dict[str, Path]:
         (inputs["data"] / f"{split}.json").write_text(json.dumps(table))
     (inputs["data"] / "dataset.json").write_text(json.dumps({"name": "made-up", "pictures": ".", "splits": {"train": {}, "val": {}}}))
     ids = np.r_[np.arange(100, 100 + IMAGES), np.arange(200, 200 + IMAGES)]
-    np.savez(inputs["codes"] / "codes.npz", codes_XL=np.r_[codes(), codes(2)], image_ids_X=ids, tokens=5)
+    CodesFile(np.r_[codes(), codes(2)], ids, tokens=5).save(inputs["codes"])
     return inputs
 
 

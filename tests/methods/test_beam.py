@@ -10,9 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avg.padding import PAD
 from methods.decoding.beam import DeviceTrie, beam_search
 from methods.decoding.best_first import best_first
-from methods.decoding.trie import PAD, Trie
+from methods.decoding.trie import Trie
 
 END = 4
 

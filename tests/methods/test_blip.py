@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from avg.padding import PAD
 from baselines.blip_checkpoint import to_original
 from benchmarks import cells
 from benchmarks.cells import cell_stages, summary
@@ -23,7 +24,7 @@ from methods.blip import prepare
 from methods.data import Dataset, Gallery, Pictures
 from methods.needs import Need, identity
 from methods.registry import create
-from methods.retriever import PAD, Ranking
+from methods.retriever import Ranking
 from tests.tiny_blip import VIT_B, write_blip
 
 ROW = Row(key="blip", label="BLIP", method="blip", knobs={"shortlist": 6})

@@ -11,6 +11,7 @@ import torch
 from avg.settings import TokenizerSettings
 from avg.tokenizer import Tokenizer
 from methods.coding import Identifiers, identifier_stages
+from methods.files.codes import CodesFile
 from methods.stage import Stage
 
 SMALL = {"codebook_size": 8, "voken_length": 3, "code_width": 4, "hidden": (8,)}
@@ -74,7 +75,7 @@ def test_codes_stand_in_the_order_of_the_features(tmp_path, shared, beyond):
 
 
 def test_predefined_identifiers_are_those_of_the_split(tmp_path):
-    np.savez(tmp_path / "codes.npz", codes_XL=np.array([[4, -1], [2, 5], [2, 6], [3, 5]]), image_ids_X=np.array([100, 0, 101, 101]))
+    CodesFile(np.array([[4, -1], [2, 5], [2, 6], [3, 5]]), np.array([100, 0, 101, 101]), tokens=7).save(tmp_path)
     found = Identifiers({"features": features(tmp_path / "features", train=1, test=2), "codes": tmp_path})
     coding = found.of("test")
     assert coding.image_ids_N.tolist() == [101, 100]

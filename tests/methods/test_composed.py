@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from avg.padding import PAD
 from avg.settings import Settings
 from benchmarks.cells import cell_stages, seeded
 from benchmarks.overrides import resolved
@@ -13,7 +14,7 @@ from benchmarks.spec import Row
 from methods.dense import DenseRetriever
 from methods.registry import create
 from methods.rerank import ComposedRetriever
-from methods.retriever import PAD, SearchKnobs
+from methods.retriever import SearchKnobs
 
 DATA = "openmoji-scenes-tiny"
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from avg.padding import PAD
 from baselines.nameless import nameless
 from methods.cross_encoder import CrossEncoderRetriever
 from methods.data import Gallery
-from methods.retriever import PAD, SearchKnobs
+from methods.retriever import SearchKnobs
 
 
 class Table:

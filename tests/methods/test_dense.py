@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from avg.padding import PAD
 from avg.settings import Settings
 from methods.dense import DenseRetriever, best_groups
-from methods.retriever import PAD, SearchKnobs
+from methods.retriever import SearchKnobs
 from tests.methods.test_recall import vectors
 
 

@@ -8,11 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from avg.padding import PAD
 from benchmarks.metrics import Rule, hits, outcomes
 from methods.avg import AVG
 from methods.decoding.beam import beam_search
 from methods.decoding.best_first import Exact
-from methods.retriever import PAD, Ranking, SearchKnobs
+from methods.retriever import Ranking, SearchKnobs
 from tests.methods.test_beam import Diverged
 
 

@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from avg.decoding import Source
+from avg.padding import PAD
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
 from baselines.hf_decoding import DictionaryTree, HfDecoder
 from methods.decoding.beam import DeviceTrie, beam_search
 from methods.decoding.best_first import best_first
-from methods.decoding.trie import PAD, Trie
+from methods.decoding.trie import Trie
 from tests.methods.made_up import t5
 
 TOKENS = 6

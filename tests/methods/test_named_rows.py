@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from avg.padding import PAD
 from benchmarks.datasets import data_stage
 from benchmarks.protocol import exposure_for
 from benchmarks.spec import Row
 from methods.data import Dataset
 from methods.registry import create, merged, method_class
-from methods.retriever import PAD, SearchKnobs
+from methods.retriever import SearchKnobs
 from methods.stage import run_in
 from tests import checkpoints
 

@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from avg.generator import PAD, create, load
+from avg.generator import create, load
+from avg.padding import PAD
 from methods.data import Exposure
+from methods.fitting.epoch import passes
 from methods.fitting.identified import Identified, Shown
 from methods.fitting.objective import Batch
 from methods.fitting.processes import count
-from methods.fitting.trainer import Trainer, passes
+from methods.fitting.trainer import Trainer
 from methods.fitting.validation import pictures_written, validation_recall
 from methods.reads import recording
 from methods.registry import create as create_method
@@ -110,7 +112,8 @@ def test_a_beam_that_died_is_no_candidate():
     trainer = Trainer(SETTINGS, {"train": split, "val": split}, [], create(SETTINGS, tokens=5, state_width=STATE, vector_width=WIDTH))
     rows = torch.arange(6)
     given = split.draw(split.caption_images(rows), torch.Generator())
-    candidates, place = trainer.candidates(Batch(rows, given))
+    searched = trainer.with_candidates(Batch(rows, given))
+    candidates, place = searched.candidates_BML, searched.place_B
     assert candidates.shape[1] == 4 and (candidates == PAD).all(-1).sum(1).tolist() == [1] * 6
     assert [len({tuple(code) for code in of_row.tolist()}) for of_row in candidates] == [4] * 6, "the positive is no rival of itself"
     kept = torch.stack([of_row[~(of_row == PAD).all(-1)] for of_row in candidates])
@@ -125,9 +128,7 @@ def test_a_beam_that_died_is_no_candidate():
 def _ranked(trainer, rows):
     """Returns Eq. 9 of these captions."""
     batch = Batch(rows, trainer.train_split.draw(trainer.train_split.caption_images(rows), torch.Generator()))
-    candidates, place = trainer.candidates(batch)
-    batch = replace(batch, candidates_BML=candidates, place_B=place)
-    return float(trainer.objective.ranking(batch, trainer.model).detach())
+    return float(trainer.objective.ranking(trainer.with_candidates(batch), trainer.model).detach())
 
 
 @pytest.mark.parametrize("when", ["joint", "second-stage"])

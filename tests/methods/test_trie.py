@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from methods.decoding.trie import PAD, Trie
+from avg.padding import PAD
+from methods.decoding.trie import Trie
 from methods.decoding.trie_file import ARRAYS
 
 END = 4

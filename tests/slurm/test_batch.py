@@ -47,6 +47,8 @@ def test_stages_are_grouped_by_class_and_depth_and_cut_to_the_largest_array():
         ("cpu", 0, 1), ("cpu", 1, 1), ("gpu", 1, 2), ("gpu", 1, 2), ("gpu", 1, 1), ("gpus", 2, 1),
     ]  # fmt: skip
     assert [each for group in groups for each in group.stages if group.kind == "gpu"] == parts
+    trained = stage("generator", resumes=True)
+    assert [group.stages for group in grouped([parts[0], trained], 2)] == [(trained,), (parts[0],)]
     assert groups[-1].name == "last-gpus-2"
     assert grouped([shared], 2)[0].level == 0, "what is there already is waited for by nobody"
 

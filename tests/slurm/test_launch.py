@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from submitit import JobEnvironment
+from submitit.core.job_environment import SignalHandler
+from submitit.core.utils import DelayedSubmission, JobPaths
 
 from slurm import launch
 from slurm.profile import Profile
@@ -38,17 +40,36 @@ def test_a_folder_with_a_blank_is_one_word_of_the_script():
     assert words[words.index("submitit.core._submit") + 1] == "/my store/slurm"
 
 
-@pytest.mark.parametrize("named", ["USR2", "USR1"])
-def test_a_job_hears_the_signal_that_submitit_is_told_to_send(named, monkeypatch):
-    monkeypatch.setattr(JobEnvironment, "USR_SIG", named)
+@pytest.fixture
+def signals(monkeypatch):
     for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7", "SLURM_NTASKS": "1"}.items():
         monkeypatch.setenv(name, value)
-    number, heard, asked = signal.Signals[f"SIG{named}"], [], []
     kept = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)}
-    try:
-        signal.signal(number, lambda *given: heard.append("put back"))  # as submitit does
-        Task(lambda: signal.raise_signal(number), KeyError, lambda what: asked.append(what), 20)()
-    finally:
-        for each, handler in kept.items():
-            signal.signal(each, handler)
+    yield
+    for each, handler in kept.items():
+        signal.signal(each, handler)
+
+
+@pytest.mark.parametrize("named", ["USR2", "USR1"])
+def test_a_job_hears_the_signal_that_submitit_is_told_to_send(named, monkeypatch, signals):
+    monkeypatch.setattr(JobEnvironment, "USR_SIG", named)
+    number, heard, asked = signal.Signals[f"SIG{named}"], [], []
+    signal.signal(number, lambda *given: heard.append("put back"))  # as submitit does
+    Task(lambda: signal.raise_signal(number), KeyError, lambda what: asked.append(what), 20)()
     assert (asked, heard) == (["stop"], ["put back"])
+
+
+def stops_when_asked():
+    signal.raise_signal(signal.SIGUSR2)
+    raise KeyError
+
+
+@pytest.mark.parametrize(("function", "listens"), [(lambda: signal.raise_signal(signal.SIGUSR2), False), (stops_when_asked, True)])
+def test_a_job_that_has_used_up_its_restarts_says_what_it_wants(function, listens, monkeypatch, signals, tmp_path):
+    monkeypatch.setattr(JobEnvironment, "_requeue", lambda *given: pytest.fail("put back"))
+    task = Task(function, KeyError, lambda what: listens, 20)
+    delayed = DelayedSubmission(task)
+    delayed.set_timeout(timeout_min=1, max_num_timeout=0)
+    signal.signal(signal.SIGUSR2, SignalHandler(JobEnvironment(), JobPaths(tmp_path, "7"), delayed).checkpoint_and_try_requeue)
+    with pytest.raises(TimeoutError, match="give it more minutes in the profile"):
+        task()
