@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchmarks.cells import CellPlan, cell_stages, seeded, summary
+from benchmarks.datasets import refuse_without_training
 from benchmarks.overrides import Given, resolved
 from benchmarks.progress import Bar
 from benchmarks.protocol import protocol as rules_of
@@ -89,7 +90,14 @@ def plan_cells(
 
 
 def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
-    """Returns the stages that are left to do, in order; the data are read for every summary, and so must be there."""
+    """Returns the stages that are left to do, in order; the data are read for every summary, and so must be there.
+
+    Raises:
+        ValueError: if a row is to be trained on data that have a test split alone.
+    """
+    for plan in plans:
+        if plan.learns:
+            refuse_without_training(plan.dataset, plan.row.key)
     return store.plan([stage for plan in plans for stage in (plan.data, plan.ranking)])
 
 

@@ -52,6 +52,12 @@ class CellPlan:
     ranking: Stage
     needs: tuple[Need, ...] = ()
 
+    @property
+    def learns(self) -> bool:
+        """Whether something of the row is trained on the data set, rather than taken as it is."""
+        parts = [stage for name, stage in self.ranking.inputs.items() if name not in ("data", "index")]
+        return any(self.data in stage.ancestors() for stage in parts)
+
 
 def seeded(row: Row) -> bool:
     """Says whether a row's method draws anything at random; the cells of one that does not are the same for every seed."""

@@ -37,6 +37,8 @@ class CLIP(DenseRetriever):
 
     def stages(self, data: Stage, exposure: Exposure) -> dict[str, Stage]:
         stages = encoder_stages(self.config.encoder, data)
+        if data not in stages["encoder"].ancestors():  # taken as it is: of the training split nothing is read
+            return {"encoder": stages["encoder"]}
         return {"encoder": stages["encoder"], "features": stages["features"]}
 
     def _load_parts(self) -> None:
@@ -48,7 +50,7 @@ class CLIP(DenseRetriever):
     def image_vectors(self, gallery: Gallery) -> np.ndarray:
         from methods.split_features import image_features
 
-        return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
+        return unit(image_features(self.parts.get("features"), self.parts["encoder"], gallery))
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
         return unit(self.towers.text_states(queries).vectors_BD.numpy())

@@ -79,6 +79,19 @@ def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
     return Stage("data", SCENES, config)
 
 
+def refuse_without_training(name: str, who: str) -> None:
+    """Raises a ValueError where a data set of one's own has a test split alone, and so nothing that somebody could learn from."""
+    if name in DATASETS or name.removesuffix(FIVE) in ON_DISK:
+        return
+    from benchmarks.datasets.on_disk import located
+
+    if located(name).held() == ("test",):
+        raise ValueError(
+            f"{name} has a test split alone, and {who} is trained: give it train and val, or take --rows of models that are used as they "
+            "are (clip with --set clip.encoder.model, blip with --set blip.model)"
+        )
+
+
 def paper_dataset(name: str) -> str:
     """Returns the paper's data set whose numbers stand beside this one's: the same data, or the nearest in size as context."""
     return BESIDE.get(name.removesuffix(FIVE), "flickr30k")

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from benchmarks.datasets import FIVE, ON_DISK, dataset_names
-from benchmarks.datasets.annotations import SPLITS, Annotations
+from benchmarks.datasets.annotations import Annotations
 from benchmarks.datasets.karpathy import FOLDERS
 from benchmarks.datasets.known import expected, ids_digest
 from benchmarks.user_error import UserError
@@ -58,6 +58,19 @@ class Located:
         with _reading(self.root):
             read = _module(self.form).read(self.root, self.files)
         return read.cut(5) if self.five else read
+
+    @property
+    def published(self) -> bool:
+        """Whether this is a known data set: then it has all its splits."""
+        return self.known_name in ON_DISK
+
+    def held(self) -> tuple[str, ...]:
+        """Returns the splits that have pictures.
+
+        Raises:
+            ValueError: as `annotations`.
+        """
+        return _held(self, tuple(map(_state, self.files)))
 
     def digests(self) -> dict[str, str]:
         """Returns the sha256 of each file by its name; of shards and folders, of what they say.
@@ -138,10 +151,10 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         if found.digests() != config["sha256"]:
             raise ValueError("its annotations changed since the work was planned: give the same command again")
         annotations = found.annotations()
-        annotations.check()
+        annotations.check(complete=found.published)
         from methods.pictures import Pictures
 
-        files = [entry.file for split in SPLITS for entry in annotations.splits[split]]
+        files = [entry.file for split in annotations.held for entry in annotations.splits[split]]
         if gone := Pictures(annotations.pictures, files).missing():
             raise ValueError(
                 f"{len(gone):,} of {len(files):,} pictures are missing, the first is {gone[0]}: put them into {annotations.pictures}, "
@@ -150,7 +163,7 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     except ValueError as error:
         raise UserError(f"{config['name']} in {root}: {error}") from error
     report: dict[str, Any] = {}
-    for split in SPLITS:
+    for split in annotations.held:
         entries = annotations.splits[split]
         pairs = [(caption, entry.image_id) for entry in entries for caption in entry.captions]
         captions, ids = [caption for caption, _ in pairs], [image_id for _, image_id in pairs]
@@ -171,7 +184,7 @@ def build(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     info = {
         "name": config["name"],
         "pictures": str(annotations.pictures),
-        "splits": {split: {"images": report[split]["images"], "captions": report[split]["captions"]} for split in SPLITS},
+        "splits": {split: {"images": report[split]["images"], "captions": report[split]["captions"]} for split in annotations.held},
         "duplicates": report["test"]["duplicates"],
         "settings": dict(config),
     }
@@ -197,6 +210,11 @@ def _reading(root: Path) -> Iterator[None]:
 def _state(path: Path) -> tuple[int, int]:
     state = os.stat(path)
     return state.st_size, state.st_mtime_ns
+
+
+@lru_cache
+def _held(found: Located, states: tuple[tuple[int, int], ...]) -> tuple[str, ...]:
+    return found.annotations().held
 
 
 @lru_cache(maxsize=4096)

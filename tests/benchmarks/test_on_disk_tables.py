@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests import checkpoints
 from tests.command import run
 from tests.trees import jpeg, write_coco, write_csv, write_flickr30k
 
@@ -65,6 +66,18 @@ def test_what_is_wrong_with_the_data_is_one_line_before_any_work(tmp_path):
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"vokenbench: flickr30k in {root}: {path} is not in Karpathy's form: images.0.split")
     assert "Traceback" not in done.stderr
+
+
+def test_a_test_split_alone_is_for_models_that_are_taken_as_they_are(tmp_path):
+    write_csv(tmp_path / "root", (0, 0, 6))
+    model = checkpoints.open_clip_folder(tmp_path / "clip", checkpoints.NATIVE)
+    given = ("table1", "--dataset", "mine", "--data-root", "root", "--rows")
+    done = run(tmp_path, *given, "clip,random", "--set", f"clip.encoder.model={model}", "--results", "results")
+    assert done.returncode == 0, done.stderr
+    assert "mine, test split (6 images, 30 queries)" in done.stdout
+    done = run(tmp_path, *given, "avg", "--set", f"avg.encoder.model={model}")
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("vokenbench: mine has a test split alone, and avg is trained: give it train and val, or")
 
 
 @pytest.mark.slow

@@ -141,6 +141,19 @@ def test_a_split_that_nobody_names_and_that_is_empty_is_told_how_to_be_named(tmp
         read(folder, tmp_path).check()
 
 
+def test_a_test_split_alone_is_data_to_measure_on_where_somebody_says_that_it_is_one(tmp_path):
+    (tmp_path / "a.csv").write_text("image,caption,split\na.jpg,x,test\n")
+    found = read(folder, tmp_path)
+    found.check(complete=False)
+    assert found.held == ("test",)
+    with pytest.raises(ValueError, match="no picture in the split 'train'"):
+        found.check()
+    for rows in ("image,caption,split\na.jpg,x,test\nb.jpg,y,val\n", "image,caption\n15.jpg,x\n"):  # the second in test by its hash
+        (tmp_path / "a.csv").write_text(rows)
+        with pytest.raises(ValueError, match="the split 'train': a data set needs train, val, test, or test alone"):
+            read(folder, tmp_path).check(complete=False)
+
+
 @pytest.mark.parametrize("called", ["val", "validation", "valid", "dev"])
 def test_what_others_call_val_is_val(tmp_path, called):
     (tmp_path / "a.csv").write_text(f"image,caption,split\na.jpg,x,{called}\nb.jpg,y,train\n")

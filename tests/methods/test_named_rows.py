@@ -9,7 +9,7 @@ from avg.padding import PAD
 from benchmarks.datasets import data_stage
 from benchmarks.protocol import exposure_for
 from benchmarks.spec import Row
-from methods.data import Dataset
+from methods.data import Dataset, Exposure
 from methods.registry import create, merged, method_class
 from methods.retriever import SearchKnobs
 from methods.stage import run_in
@@ -48,3 +48,10 @@ def test_it_ranks_from_the_features_of_a_named_model(kind, method, models, run, 
     loaded = type(retriever).load(tmp_path / "saved")
     again = loaded.search(loaded.encode(split.captions[:6]), 5, SearchKnobs(beam=20))
     np.testing.assert_array_equal(again.ids_QW, ranking.ids_QW)
+
+
+def test_a_model_that_is_taken_as_it_is_reads_no_training_split(models):
+    data, path = data_stage("openmoji-scenes-tiny", train=60, val=20, test=24), str(models["open_clip"])
+    assert list(create("clip", {"encoder": {"model": path}}).stages(data, Exposure())) == ["encoder"]
+    assert list(create("clip", {"encoder": {"model": path, "train": "projections"}}).stages(data, Exposure())) == ["encoder", "features"]
+    assert "features" in create("clip", {}).stages(data, Exposure())
