@@ -1,19 +1,15 @@
-"""Which generator a transformers folder becomes, and how its model and tokenizer are opened."""
+"""How a transformers folder's model and tokenizer are opened, as a generator needs them."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import avg.torchvision_schema  # noqa: F401  (before transformers)
 
 import torch
 
 from avg.tokenizer_files import opened
-
-if TYPE_CHECKING:
-    from avg.decoder_only import DecoderOnlyGenerator
-    from avg.seq2seq import Seq2SeqGenerator
 
 TEXT_TOKENS = 128
 """Tokens of a caption that are read, as AVG's release does; the rest is cut."""
@@ -23,34 +19,6 @@ DROPOUTS = ("dropout_rate", "dropout", "hidden_dropout", "resid_pdrop", "resid_d
 """What models call the dropout of what a layer returns, and of attention."""
 OTHER_FORMATS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.npz", "*.h5", "*.msgpack", "*.gguf")
 """Files of weights; in a folder whose weights transformers does not read, one of them is not meant to be left over."""
-
-
-def generator_class(folder: Path) -> type[Seq2SeqGenerator] | type[DecoderOnlyGenerator]:
-    """Returns the class that makes a generator of this folder's model: an encoder-decoder, an image-text model or a decoder.
-
-    Raises:
-        ValueError: if the folder holds no configuration, or that of a model that writes nothing.
-    """
-    from transformers.models.auto.modeling_auto import (
-        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-    )
-
-    config = read_config(folder)
-    if config.is_encoder_decoder:
-        from avg.seq2seq import Seq2SeqGenerator
-
-        return Seq2SeqGenerator
-    if config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        from avg.image_text import ImageTextGenerator
-
-        return ImageTextGenerator
-    if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and config.model_type not in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
-        from avg.decoder_only import DecoderOnlyGenerator
-
-        return DecoderOnlyGenerator
-    raise ValueError(f"backbone {folder} writes nothing: {config.model_type} is neither an encoder-decoder nor a causal language model")
 
 
 def read_config(folder: Path) -> Any:

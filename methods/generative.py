@@ -49,7 +49,7 @@ class GenerativeRetriever(Retriever):
 
     def _plain_generator(self) -> Generator:
         """Returns the generator as it was trained, its weights not packed."""
-        from avg.generator import load
+        from avg.generators import load
         from avg.precision import device
 
         return load(self.parts["generator"]).to(device())

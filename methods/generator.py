@@ -42,7 +42,7 @@ def _check(folder: Path, settings: GeneratorSettings) -> None:
     if settings.lora_rank and stated.get("is_encoder_decoder", False):
         raise ValueError(f"lora_rank: backbone {folder} is an encoder-decoder ({kind}), LoRA is for decoders: leave it out")
     refuse_none(folder)
-    from avg.backbone import generator_class
+    from avg.generators import generator_class
 
     generator_class(folder)  # refuses a model that writes nothing
 

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from avg.generator import Generator, create
+from avg.generator import Generator
+from avg.generators import create
 from avg.precision import device, fast_dtype
 from avg.settings import GeneratorSettings
 from methods.data import Dataset

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from avg.generator import Generator
+from avg.losses import with_positive
 from avg.padding import PAD
-from avg.ranking_loss import with_positive
 from methods.decoding.beam import DeviceTrie, beam_search
 from methods.decoding.trie import Trie
 from methods.fitting.identified import Identified

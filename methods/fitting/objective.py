@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from avg.generator import Generator, generative_loss, sequence_scores
+from avg.generator import Generator
+from avg.losses import discriminative_loss, generative_loss, sequence_scores, summed_probabilities
 from avg.padding import PAD
-from avg.ranking_loss import discriminative_loss, summed_probabilities
 from avg.settings import GeneratorSettings
 from methods.fitting.identified import Identified, Shown
 

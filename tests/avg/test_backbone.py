@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, LlamaModel
 
-from avg.generator import create, load
+from avg.generators import create, load
 from avg.settings import GeneratorSettings
 from tests.methods.made_up import llama, t5
 

@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BertConfig, BloomC
 
 from avg.captions import CaptionBatch
 from avg.decoder_only import DecoderOnlyGenerator
-from avg.generator import create, generative_loss, load, sequence_scores
+from avg.generators import create, load
+from avg.losses import generative_loss, sequence_scores
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
 from methods.decoding.beam import DeviceTrie, beam_search

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from avg.captions import CaptionBatch
-from avg.generator import FrozenTextGenerator, generative_loss, load, sequence_scores
+from avg.frozen_text import FrozenTextGenerator
+from avg.generators import load
+from avg.losses import discriminative_loss, generative_loss, sequence_scores, with_positive
 from avg.padding import PAD
-from avg.ranking_loss import discriminative_loss, with_positive
 from avg.settings import GeneratorSettings
 from tests.avg.tree import assert_reads_as_taught
 

@@ -11,8 +11,9 @@ from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from avg.captions import CaptionBatch
-from avg.generator import create, generative_loss, load
+from avg.generators import create, load
 from avg.image_text import ImageTextGenerator
+from avg.losses import generative_loss
 from avg.settings import GeneratorSettings
 from methods.fitting.identified import Shown
 from methods.fitting.trainer import Trainer

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from avg.generator import create
+from avg.generators import create
 from avg.packed import PackedLinear, pack
 from tests.methods.made_up import SETTINGS, STATE, WIDTH, splits
 

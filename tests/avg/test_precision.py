@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from avg.generator import create
+from avg.generators import create
 from avg.precision import GPUS, VARIABLE, autocast, device, fast_dtype, search_precision
 from benchmarks.run import main
 from methods.fitting.validation import validation_recall

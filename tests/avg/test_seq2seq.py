@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from avg.captions import CaptionBatch
-from avg.generator import generative_loss, load
+from avg.generators import load
+from avg.losses import generative_loss
 from avg.seq2seq import Seq2SeqGenerator
 from avg.settings import GeneratorSettings
 from tests.avg.tree import assert_reads_as_taught

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from avg.generator import create
+from avg.generators import create
 from methods.fitting.checkpoint import Checkpoints
 from methods.fitting.trainer import Trainer
 from methods.stage import UNFINISHED

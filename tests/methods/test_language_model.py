@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from avg.generator import load
+from avg.generators import load
 from avg.settings import GeneratorSettings
 from methods import language_model
 from methods.data import Dataset

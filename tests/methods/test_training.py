@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from avg.generator import create, load
+from avg.generators import create, load
 from avg.padding import PAD
 from methods.data import Exposure
 from methods.fitting.epoch import passes

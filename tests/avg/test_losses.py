@@ -7,8 +7,7 @@ import math
 import pytest
 import torch
 
-from avg.generator import sequence_scores
-from avg.ranking_loss import discriminative_loss, summed_probabilities, with_positive
+from avg.losses import discriminative_loss, sequence_scores, summed_probabilities, with_positive
 
 PROBABILITIES = torch.tensor([[[0.5, 0.3, 0.2], [0.1, 0.2, 0.7]], [[0.25, 0.25, 0.5], [0.6, 0.3, 0.1]]])
 

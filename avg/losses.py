@@ -1,4 +1,4 @@
-"""Discriminative training: a contrastive loss over the images that the model itself retrieves (Eq. 8-10).
+"""What training minimises: Eq. 7 on identifiers, Eq. 9 over candidates; and the scores of an identifier that Eq. 9 compares.
 
 B batch, M candidates, L identifier length, V identifier tokens.
 """
@@ -6,9 +6,14 @@ B batch, M candidates, L identifier length, V identifier tokens.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from avg.padding import PAD
+
+
+def generative_loss(logits_BLV: Tensor, codes_BL: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Returns Eq. 7 as a mean over the tokens of the batch."""
+    return nn.functional.cross_entropy(logits_BLV.flatten(0, 1), codes_BL.flatten(), ignore_index=PAD, label_smoothing=label_smoothing)
 
 
 def with_positive(candidates_BML: Tensor, positive_BL: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -28,11 +33,18 @@ def with_positive(candidates_BML: Tensor, positive_BL: Tensor, generator: torch.
     return candidates_BML, place_B
 
 
+def sequence_scores(logits_BLV: Tensor, codes_BL: Tensor) -> Tensor:
+    """Returns the sum of log-probabilities of each identifier's tokens, (B,); what pads counts nothing."""
+    kept_BL = codes_BL != PAD
+    picked_BL = logits_BLV.log_softmax(-1).gather(-1, codes_BL.clamp(min=0)[..., None])[..., 0]
+    return (picked_BL * kept_BL).sum(-1)
+
+
 def summed_probabilities(logits_BLV: Tensor, codes_BL: Tensor) -> Tensor:
     """Returns "the sum of the corresponding vokens' generation probabilities" (§3.2, before Eq. 9), (B,); what pads counts nothing.
 
     Between 0 and L: a softmax over such scores tells two candidates apart by a factor of e^L at most, which is how much weaker this is than
-    the sum of log-probabilities (`avg.generator.sequence_scores`).
+    the sum of log-probabilities (`sequence_scores`).
 
     Example: two tokens of probability 0.5 and 0.2 give 0.7, where the log-probabilities sum to log 0.1.
     """
@@ -52,4 +64,4 @@ def discriminative_loss(scores_BM: Tensor, place_B: Tensor, softmaxes: int = 1) 
     """
     if softmaxes == 2:
         scores_BM = scores_BM.softmax(-1).masked_fill(scores_BM.isneginf(), float("-inf"))
-    return torch.nn.functional.cross_entropy(scores_BM, place_B)
+    return nn.functional.cross_entropy(scores_BM, place_B)
