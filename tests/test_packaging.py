@@ -143,6 +143,17 @@ def test_every_make_command_is_a_target(name: str):
     assert asked - targets(read("Makefile")) == set()
 
 
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]), ids=lambda path: path.name)
+def test_every_link_in_the_documents_leads_somewhere(path: Path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if not link.startswith(("http:", "https:")):
+            file, _, anchor = link.partition("#")
+            target = path.parent / file if file else path
+            assert target.exists(), link
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
+
+
 def test_every_option_in_the_readme_is_taken():
     given = re.findall(r'make table1 ARGS="([^"]*)"', read("README.md"))
     assert len(given) > 2
