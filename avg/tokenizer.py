@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -142,13 +143,23 @@ class Tokenizer(nn.Module):
         return tokenizer.eval()
 
 
+class Keeper(Protocol):
+    """What keeps a training after its epochs, so that an interrupted one goes on."""
+
+    def found(self, **parts: Any) -> dict[str, Any] | None:
+        """Gives parts of a training the states that were kept, and returns what it was `done` with then; None where nothing was kept."""
+
+    def done(self, epochs: int, **values: Any) -> None:
+        """Takes note that so many epochs are done, and keeps the parts' states and the values if it is time."""
+
+
 def train_tokenizer(
-    settings: TokenizerSettings, images_ND: np.ndarray, texts_QD: np.ndarray, caption_rows_Q: np.ndarray
+    settings: TokenizerSettings, images_ND: np.ndarray, texts_QD: np.ndarray, caption_rows_Q: np.ndarray, keeper: Keeper | None = None
 ) -> tuple[Tokenizer, dict]:
     """Returns a tokenizer trained on pairs of picture and caption vectors, and a report of losses and codebook usage by epoch.
 
     A pair per caption: `caption_rows_Q` is the row of the picture it describes. An epoch passes every picture once, with one of its
-    captions drawn at random.
+    captions drawn at random. A training that goes on from what the keeper kept ends as it would have without.
     """
     torch.manual_seed(settings.seed)
     generator = torch.Generator().manual_seed(settings.seed)
@@ -159,9 +170,13 @@ def train_tokenizer(
     optimizer = torch.optim.AdamW(tokenizer.parameters(), lr=settings.learning_rate, weight_decay=0.0)
     steps = settings.epochs * -(-len(images) // settings.batch)
     schedule = warm_cosine(optimizer, steps)
-    curve = []
-    _start(tokenizer, images, caption_rows_Q)
-    for epoch in tqdm(range(settings.epochs), desc="tokenizer", unit="epoch", leave=False):
+    curve: list[list[float]] = []
+    parts = {"tokenizer": tokenizer, "optimizer": optimizer, "schedule": schedule, "generator": generator}
+    if stored := keeper and keeper.found(**parts):
+        curve, rng.bit_generator.state = stored["curve"], stored["rng"]
+    else:
+        _start(tokenizer, images, caption_rows_Q)
+    for epoch in tqdm(range(len(curve), settings.epochs), desc="tokenizer", unit="epoch", leave=False):
         tokenizer.train()
         captions_N = torch.from_numpy(draw(rng))
         # both stay on the device, which is not waited for before the epoch's end
@@ -185,6 +200,8 @@ def train_tokenizer(
             with torch.no_grad():
                 sample = tokenizer.prepare(images[torch.randint(len(images), (settings.batch,), generator=generator)])
                 tokenizer.quantizer.revive(tokenizer.eval().encoder(sample), ~used_CK.cpu(), generator)
+        if keeper:
+            keeper.done(epoch + 1, curve=curve, rng=rng.bit_generator.state)
     tokenizer.eval().cpu()
     codes_NL = tokenizer.tokenize(images_ND)
     report = {

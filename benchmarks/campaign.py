@@ -97,7 +97,7 @@ def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
     """
     for plan in plans:
         if plan.learns:
-            refuse_without_training(plan.dataset, plan.row.key)
+            refuse_without_training(plan.data, plan.row.key)
     return store.plan([stage for plan in plans for stage in (plan.data, plan.ranking)])
 
 

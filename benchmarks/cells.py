@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from benchmarks.contest import now
 from benchmarks.datasets import data_stage, paper_dataset
 from benchmarks.protocol import exposure_for, protocol
+from benchmarks.ranked_parts import RankedParts, stacked
 from benchmarks.spec import Column, Row
 from methods.data import Dataset, Exposure
 from methods.files.archive import mapped
@@ -25,7 +26,7 @@ from methods.needs import Need
 from methods.registry import create
 from methods.retriever import PAD, Ranking, Retriever, SearchKnobs
 from methods.spelling import suggestion
-from methods.stage import Stage
+from methods.stage import UNFINISHED, Stage
 
 SCENE_FACTS = "scene-facts"  # the ideal matcher reads facts, not pictures: a row of tables, but no retriever
 BATCH = 128
@@ -95,7 +96,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         inputs = {"data": data, **retriever.stages(data, exposure)}
         index = Stage("index", "benchmarks.cells:build_index", what, inputs, version=retriever.version)
         searched = {**what, "k": k, "knobs": knobs}
-        ranking = Stage("ranking", "benchmarks.cells:rank", searched, {**inputs, "index": index}, version=retriever.version)
+        ranking = Stage("ranking", "benchmarks.cells:rank", searched, {**inputs, "index": index}, retriever.version, resumes=True)
     return CellPlan(
         row=row,
         dataset=dataset,
@@ -122,7 +123,7 @@ def build_index(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path
 
 
 def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Returns what answering all captions of a split took; writes `ranking.npz` to `out`.
+    """Returns what answering all captions of a split took; writes `ranking.npz` to `out`. Goes on after what an interrupted run kept.
 
     Only the seconds of `encode` and `search` are on the clock, apart from each other, after a few queries as warm-up.
     """
@@ -132,40 +133,28 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     split = Dataset(inputs["data"]).split(config["split"])
     k, knobs = config["k"], SearchKnobs(**config["knobs"])
     retriever.search(retriever.encode(split.captions[:WARM_UP]), k, knobs)
-    rankings, encode_seconds, search_seconds = [], 0.0, 0.0
-    for start in trange(0, len(split.captions), BATCH, desc=f"ranking with {config['method']}", unit="batch", leave=False, disable=None):
+    parts = RankedParts(out / UNFINISHED)
+    described = f"ranking with {config['method']}"
+    for start in trange(parts.queries, len(split.captions), BATCH, desc=described, unit="batch", leave=False, disable=None):
         queries = split.captions[start : start + BATCH]
         begin = now()
         encoded = retriever.encode(queries)
         middle = now()
-        rankings.append(retriever.search(encoded, k, knobs))
-        search_seconds += now() - middle
-        encode_seconds += middle - begin
+        found = retriever.search(encoded, k, knobs)
+        parts.add(found, encode_seconds=middle - begin, search_seconds=now() - middle)
         beat("ranking", start + len(queries), len(split.captions))
-    ranking = stacked(rankings)
+    ranking = stacked(parts.rankings)
     ranking.save(out / "ranking.npz")
     return {
         "unanswered": int((ranking.ids_QW[:, 0] == PAD).sum()),
         "queries": len(split.captions),
         "images": len(split.image_ids_N),
-        "encode_seconds": round(encode_seconds, 4),
-        "search_seconds": round(search_seconds, 4),
+        **{name: round(seconds, 4) for name, seconds in parts.seconds.items()},
         "batch": BATCH,
         "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1,
         "index_bytes": retriever.index_bytes(),
         "precision": retriever.precision,
     }
-
-
-def stacked(rankings: Sequence[Ranking]) -> Ranking:
-    """Returns one ranking of the queries of several, which differ in width by their last tie groups."""
-    width = max(ranking.ids_QW.shape[1] for ranking in rankings)
-
-    def wide(name: str, pad: float) -> np.ndarray:
-        arrays = [getattr(ranking, name) for ranking in rankings]
-        return np.concatenate([np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=pad) for a in arrays])
-
-    return Ranking(wide("ids_QW", PAD), wide("scores_QW", -np.inf), wide("group_QW", PAD), rankings[0].k)
 
 
 def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str, Any], columns: Sequence[Column]) -> dict[str, Any]:

@@ -51,6 +51,7 @@ class TokenizedRetriever(GenerativeRetriever):
             "methods.tokens:train",
             {"tokenizer": {**config.tokenizer.meaning(), "seed": seed}, "learned": learned},
             {"features": stages["features"], **queries},
+            resumes=True,
         )
         codes = Stage(
             "codes",

@@ -79,7 +79,7 @@ class BLIP(CrossEncoderRetriever):
         side = {"image_size": config.training.image_size}
         maps = Stage("maps", "methods.blip_training:feature_maps", side, {"data": data})
         settings = {**config.training.meaning(), "seed": config.seed}
-        return {"blip": Stage("blip", "methods.blip_training:train", settings, {"data": data, "maps": maps}, version=2)}
+        return {"blip": Stage("blip", "methods.blip_training:train", settings, {"data": data, "maps": maps}, version=2, resumes=True)}
 
     def _load_parts(self) -> None:
         if self.config.backend == "lavis":

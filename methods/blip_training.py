@@ -25,6 +25,7 @@ from baselines.blip_objective import hard_negatives, itc, itm
 from methods.blip_settings import TrainingSettings
 from methods.data import Dataset
 from methods.fitting.batching import batches
+from methods.fitting.epochs import Epochs
 from methods.reads import note, selecting
 from methods.recall import dense_recall, expected_hits, standing
 
@@ -104,7 +105,11 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
     schedule = warm_cosine(optimizer, epochs * -(-len(pairs.maps_NCGG) // settings.batch))
     curve: list[dict[str, float]] = []
     best, kept = -1.0, {}
-    for epoch in tqdm(range(epochs), desc="BLIP", unit="epoch", leave=False):
+    keeper = Epochs(out, "BLIP", epochs, where)
+    parts = {"model": model, "scale": nn.ParameterList([scale]), "optimizer": optimizer, "schedule": schedule, "random": random}
+    if stored := keeper.found(**parts):
+        curve, best, kept = stored["curve"], stored["best"], stored["kept"]
+    for epoch in tqdm(range(len(curve), epochs), desc="BLIP", unit="epoch", leave=False):
         model.train()
         matches, losses = epoch >= settings.contrastive_epochs, []
         captions_N = captions_of(epoch)
@@ -131,6 +136,7 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         if matches and found["R@1"] > best:
             best = found["R@1"]
             kept = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+        keeper.done(epoch + 1, curve=curve, best=best, kept=kept)
     model.load_state_dict(kept)
     model.vision_model.embeddings.trunk = trunk
     save_with_processing(model, out)

@@ -92,7 +92,7 @@ class Ranking:
 
     @classmethod
     def load(cls, path: Path) -> Ranking:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:  # numpy leaves a damaged file open
             return cls(stored["ids"].astype(np.int64), stored["scores"], stored["group"], int(stored["k"]))
 
 

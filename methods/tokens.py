@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from avg.precision import device
 from avg.settings import TokenizerSettings
 from avg.tokenizer import Tokenizer, train_tokenizer
 from methods.dense import unit
 from methods.files.codes import CodesFile
+from methods.fitting.epochs import Epochs
 from methods.pseudo_queries import loaded
 from methods.reads import SplitArrays, selecting
 from methods.recall import dense_recall
@@ -32,7 +34,8 @@ def train(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> d
         images.append(made.images_ND)
         texts.append(made.texts_PD)
     settings = TokenizerSettings(**config["tokenizer"])
-    tokenizer, report = train_tokenizer(settings, np.concatenate(images), np.concatenate(texts), np.concatenate(rows))
+    keeper = Epochs(out, "tokenizer", settings.epochs, device())
+    tokenizer, report = train_tokenizer(settings, np.concatenate(images), np.concatenate(texts), np.concatenate(rows), keeper)
     tokenizer.save(out)
     return report
 

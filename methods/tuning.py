@@ -5,8 +5,6 @@ N images, Q captions, B batch, D joint width.
 
 from __future__ import annotations
 
-import logging
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +21,9 @@ from baselines.clip import CLIP, contrastive_loss, sigmoid_loss
 from methods.data import Dataset, Split
 from methods.dense import unit
 from methods.extraction import TEXT_BATCH
-from methods.files.durable import put
-from methods.fitting.heartbeat import beat
+from methods.fitting.epochs import Epochs
 from methods.reads import note, selecting
 from methods.recall import dense_recall
-from methods.stage import UNFINISHED
-
-log = logging.getLogger("vokenbench")
 
 CLIP_GRADIENT = 1.0
 LARGEST_SCALE = 4.6052  # ln 100, as CLIP was trained (Radford et al. 2021, §2.5)
@@ -49,18 +43,14 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     train, val = data.split("train"), data.split("val")
     steps = -(-len(train.captions) // config["tuning_batch"])
     schedule = warm_cosine(optimizer, steps * config["tuning_epochs"])
+    epochs = Epochs(out, "tuning", config["tuning_epochs"], clip.device, seconds=0)
     with selecting():
-        kept, curve, best = out / UNFINISHED / "epoch.pt", [recall(clip, val)], 0
+        curve, best = [recall(clip, val)], 0
     first, best_state = 0, _state(clip)
-    stored = _found(kept, clip.device)
-    if stored is not None:
+    if stored := epochs.found(model=clip.model, optimizer=optimizer, schedule=schedule):
         note(train.name, "pictures", "captions")  # by the run that was interrupted
-        clip.model.load_state_dict(stored["model"])
-        optimizer.load_state_dict(stored["optimizer"])
-        schedule.load_state_dict(stored["schedule"])
         first, curve, best, best_state = stored["epoch"], stored["curve"], stored["best"], stored["best_state"]
     for epoch in range(first, config["tuning_epochs"]):
-        beat("tuning", epoch, config["tuning_epochs"])
         # seeded anew each epoch, so that a run that goes on draws what an uninterrupted one draws
         torch.manual_seed(1000 * config["seed"] + epoch)
         _epoch(clip, train, trained, optimizer, schedule, config["tuning_batch"], f"tuning {epoch + 1}/{config['tuning_epochs']}")
@@ -68,30 +58,11 @@ def tune(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
             curve.append(recall(clip, val))
         if curve[-1] > curve[best]:
             best, best_state = epoch + 1, _state(clip)
-        stored = {"model": _state(clip), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "epoch": epoch + 1}
-        kept.parent.mkdir(exist_ok=True)
-        torch.save({**stored, "curve": curve, "best": best, "best_state": best_state}, kept.with_suffix(".part"))
-        put(kept.with_suffix(".part"), kept)
+        epochs.done(epoch + 1, epoch=epoch + 1, curve=curve, best=best, best_state=best_state)
     clip.model.load_state_dict(best_state)
     clip.towers.save(out)
     parameters = sum(parameter.numel() for parameter in trained)
     return {"val R@1 by epoch, before training first": curve, "val R@1": curve[best], "trained parameters": parameters}
-
-
-def _found(kept: Path, device: torch.device) -> dict[str, Any] | None:
-    """Returns what an earlier run kept, or None where there is nothing or, with a warning, where it is damaged."""
-    if not kept.is_file():
-        return None
-    try:
-        with zipfile.ZipFile(kept) as file:
-            damaged = file.testzip()  # torch.load compares no checksums
-        fault = f"{damaged} in it is damaged" if damaged else None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
-        fault = f"it cannot be read ({error})"
-    if fault is None:
-        return torch.load(kept, weights_only=True, map_location=device)
-    log.warning("%s: %s; training starts anew", kept, fault)
-    return None
 
 
 def _trained(clip: CLIP, whole: bool) -> list[nn.Parameter]:

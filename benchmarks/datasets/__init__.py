@@ -79,9 +79,10 @@ def data_stage(name: str, data_seed: int = 0, **counts: int) -> Stage:
     return Stage("data", SCENES, config)
 
 
-def refuse_without_training(name: str, who: str) -> None:
+def refuse_without_training(data: Stage, who: str) -> None:
     """Raises a ValueError where a data set of one's own has a test split alone, and so nothing that somebody could learn from."""
-    if name in DATASETS or name.removesuffix(FIVE) in ON_DISK:
+    name = data.config["name"]
+    if data.function != FILES or name.removesuffix(FIVE) in ON_DISK:
         return
     from benchmarks.datasets.on_disk import located
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from benchmarks import cells
-from benchmarks.cells import cell_stages, labelled, stacked, summary
+from benchmarks.cells import cell_stages, labelled, summary
 from benchmarks.metrics import Outcomes, recall
 from benchmarks.spec import RECALL, Row
 from benchmarks.stages import Store
@@ -122,16 +121,6 @@ def test_encoding_and_searching_are_timed_apart_and_warm_up_not_at_all(cell_work
     report = store.report(plan().ranking)["report"]
     assert 0.2 <= report["encode_seconds"] < 0.3, "two batches, and neither the third call nor any search"
     assert report["search_seconds"] < 0.1
-
-
-def test_stacked_rankings_pad_to_the_widest():
-    narrow = Ranking.from_rows([(np.array([1]), np.zeros(1, np.float32), np.zeros(1, np.int32))], 1)
-    wide = Ranking.from_rows([(np.array([1, 2]), np.zeros(2, np.float32), np.zeros(2, np.int32))], 1)
-    both = stacked([narrow, wide])
-    assert both.ids_QW.tolist() == [[1, -1], [1, 2]]
-    assert both.group_QW.tolist() == [[0, -1], [0, 0]]
-    assert np.isneginf(both.scores_QW[0, 1])
-    assert both.k == 1
 
 
 def test_the_ideal_matcher_is_a_ranking_of_the_data_alone():
