@@ -172,8 +172,7 @@ class Store:
         final = self.folder(stage)
         final.parent.mkdir(exist_ok=True)
         out = self._workplace(stage)
-        resumed = (out / UNFINISHED).is_dir() and any((out / UNFINISHED).iterdir())
-        if resumed:
+        if resumed := _holds_work(out):
             self.progress.say(f"{stage.name}: goes on where an interrupted run stopped")
         git()  # remembered from here on: the code that runs is the code before, not after, minutes of work
         self.progress.begin(stage)
@@ -212,7 +211,7 @@ class Store:
         finally:
             if stage.resumes:
                 free_memory()  # trainings are among these
-            else:
+            if not _holds_work(out):
                 shutil.rmtree(out, ignore_errors=True)
         self.made.add(stage.key)
         if not resumed:
@@ -299,6 +298,11 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
             except Timeout:
                 continue
+
+
+def _holds_work(out: Path) -> bool:
+    """Says whether an unfinished stage's folder holds something to go on from."""
+    return (out / UNFINISHED).is_dir() and any((out / UNFINISHED).iterdir())
 
 
 def _fault_of_data(stage: Stage, error: BaseException | None) -> str:

@@ -50,7 +50,9 @@ class CLIP(DenseRetriever):
     def image_vectors(self, gallery: Gallery) -> np.ndarray:
         from methods.split_features import image_features
 
-        return unit(image_features(self.parts.get("features"), self.parts["encoder"], gallery))
+        if "features" not in self.parts:
+            return unit(self.towers.picture_feats(gallery.pictures, len(gallery)))
+        return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
         return unit(self.towers.text_states(queries).vectors_BD.numpy())

@@ -87,9 +87,9 @@ def load_pictures(features: Path, split: str) -> SplitFeatures:
     return SplitFeatures(images_ND, np.empty((0, images_ND.shape[1]), np.float32), stored["image_ids_N"], nothing, states)
 
 
-def image_features(features: Path | None, encoder: Path, gallery: Gallery) -> np.ndarray:
+def image_features(features: Path, encoder: Path, gallery: Gallery) -> np.ndarray:
     """Returns the projected vectors of a gallery, (N, D): from the cache where its pictures are a cached split's, else encoded now."""
-    if features is not None and gallery.source is not None:
+    if gallery.source is not None:
         folder, split = gallery.source
         cached = features / f"{split}.npz"
         if cached.is_file() and (features / "data.txt").read_text() == Path(folder).name:

@@ -25,6 +25,10 @@ def count(config, inputs, out):
         kept.write_text(str(steps))
         raise KeyboardInterrupt
     return {"steps": steps, "files": sorted(path.name for path in out.iterdir())}
+
+def stop(config, inputs, out):
+    (out / "half.txt").write_text("half")
+    raise KeyboardInterrupt
 '''
 
 
@@ -75,6 +79,12 @@ def test_what_goes_wrong_when_it_is_kept_costs_none_of_the_work(tmp_path, monkey
     assert list(store.report(stage)["files"]) == ["half.txt"]
     assert [path.name for path in folder.parent.iterdir()] == [stage.key]
     assert not (folder / UNFINISHED).exists()
+
+
+def test_an_interrupted_run_that_kept_nothing_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "store").run(Stage("stop", "resuming_work:stop", {}, resumes=True))
+    assert list((tmp_path / "store" / "stop").iterdir()) == []
 
 
 def test_what_a_run_that_was_killed_at_its_very_end_left_does_no_harm(tmp_path):
