@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -89,15 +89,20 @@ def plan_cells(
     ]
 
 
+def refuse_untrainable(plans: Iterable[CellPlan]) -> None:
+    """Raises a ValueError that names the first row that is to be trained on data that have a test split alone."""
+    for plan in plans:
+        if plan.learns:
+            refuse_without_training(plan.data, plan.row.key)
+
+
 def missing(plans: Sequence[CellPlan], store: Store) -> list[Any]:
     """Returns the stages that are left to do, in order; the data are read for every summary, and so must be there.
 
     Raises:
         ValueError: if a row is to be trained on data that have a test split alone.
     """
-    for plan in plans:
-        if plan.learns:
-            refuse_without_training(plan.data, plan.row.key)
+    refuse_untrainable(plans)
     return store.plan([stage for plan in plans for stage in (plan.data, plan.ranking)])
 
 

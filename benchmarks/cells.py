@@ -94,7 +94,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
         settings, needs = retriever.config.model_dump(mode="json"), tuple(retriever.needs())
         what = {"method": row.method, "settings": retriever.config.meaning(), "split": split}
         inputs = {"data": data, **retriever.stages(data, exposure)}
-        index = Stage("index", "benchmarks.cells:build_index", what, inputs, version=retriever.version)
+        index = Stage("index", "benchmarks.cells:build_index", what, inputs, retriever.version, resumes=retriever.build_resumes)
         searched = {**what, "k": k, "knobs": knobs}
         ranking = Stage("ranking", "benchmarks.cells:rank", searched, {**inputs, "index": index}, retriever.version, resumes=True)
     return CellPlan(
@@ -116,6 +116,7 @@ def cell_stages(row: Row, dataset: str, protocol_name: str, seed: int, split: st
 def build_index(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> dict[str, Any]:
     """Returns the number of images and the index's bytes; writes `index.npz` to `out`."""
     retriever = fitted(config, inputs)
+    retriever.workplace = out / UNFINISHED
     gallery = Dataset(inputs["data"]).split(config["split"]).gallery()
     retriever.build(gallery)
     np.savez(out / "index.npz", **retriever.index())  # type: ignore[arg-type]
@@ -133,7 +134,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
     split = Dataset(inputs["data"]).split(config["split"])
     k, knobs = config["k"], SearchKnobs(**config["knobs"])
     retriever.search(retriever.encode(split.captions[:WARM_UP]), k, knobs)
-    parts = RankedParts(out / UNFINISHED)
+    parts = RankedParts(out / UNFINISHED, sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1)
     described = f"ranking with {config['method']}"
     for start in trange(parts.queries, len(split.captions), BATCH, desc=described, unit="batch", leave=False, disable=None):
         queries = split.captions[start : start + BATCH]
@@ -151,7 +152,7 @@ def rank(config: Mapping[str, Any], inputs: Mapping[str, Path], out: Path) -> di
         "images": len(split.image_ids_N),
         **{name: round(seconds, 4) for name, seconds in parts.seconds.items()},
         "batch": BATCH,
-        "threads": sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 1,
+        "threads": parts.threads,
         "index_bytes": retriever.index_bytes(),
         "precision": retriever.precision,
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.campaign import DEFAULT_PROTOCOL
+from benchmarks.campaign import DEFAULT_PROTOCOL, refuse_untrainable
 from benchmarks.cells import SCENE_FACTS, CellPlan
 from benchmarks.overrides import Given, resolved
 from benchmarks.protocol import protocol
@@ -35,8 +35,10 @@ def refuse_missing(plans: Iterable[CellPlan], store: Store) -> None:
     """Does nothing if all that unfinished cells need is on this machine; asked before the first stage runs.
 
     Raises:
-        ValueError: one line names everything that is missing or damaged, and the remedy.
+        ValueError: one line names everything that is missing or damaged, and the remedy, or a row that cannot be trained on its data.
     """
+    plans = list(plans)
+    refuse_untrainable(plans)
     require(needed(plans, store))
 
 

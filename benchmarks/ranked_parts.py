@@ -1,7 +1,8 @@
 """A ranking as it grows, batch by batch, kept on the way, so that an interrupted one goes on after the queries that it had answered.
 
 FOLDER/0.npz, 1.npz, ...   rankings of queries that follow each other
-FOLDER/parts.json          {"parts": names, "seconds": {name: s}}; what it does not name is not there
+FOLDER/parts.json          {"parts": {name: sha256}, "seconds": {name: s}, "code": as `environment.git`, "threads": [n]}; what it does not
+                           name is not there
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from methods.files.durable import put, write_atomically
+from benchmarks.environment import git
+from methods.files.durable import file_hash, whole, write_atomically
 from methods.retriever import PAD, Ranking
 
 log = logging.getLogger("vokenbench")
@@ -27,29 +28,30 @@ class RankedParts:
     """Rankings of one batch of queries after another, and the seconds that they took.
 
     Args:
-        folder: where they are kept; those of an interrupted run are found there, unless they are damaged.
+        folder: where they are kept; those of an interrupted run are found there, unless they are damaged or other code made them.
+        threads: on how many it is ranked.
         every: seconds between two times that they are kept, at least.
 
     `queries` says how many were ranked, `rankings` holds them, `seconds` the time by what it went into.
     """
 
-    def __init__(self, folder: Path, every: float = 60.0):
+    def __init__(self, folder: Path, threads: int, every: float = 60.0):
         self.folder, self.every, self.last = folder, every, time.monotonic()
         self.rankings: list[Ranking] = []
+        self.hashes: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
-        try:
-            if (folder / LIST).is_file():
-                told = json.loads((folder / LIST).read_text())
-                self.rankings = [Ranking.load(folder / name) for name in told["parts"]]
-                self.seconds = told["seconds"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            log.warning("%s is damaged (%s); ranking starts anew", folder, error)
-            self.rankings, self.seconds = [], {}
-        self.kept = len(self.rankings)
+        self._threads = {threads}
+        if (folder / LIST).is_file():
+            self._find()
 
     @property
     def queries(self) -> int:
         return sum(map(len, self.rankings))
+
+    @property
+    def threads(self) -> int | None:
+        """On how many threads all of it was ranked; None if runs differ."""
+        return next(iter(self._threads)) if len(self._threads) == 1 else None
 
     def add(self, ranking: Ranking, **seconds: float) -> None:
         """Takes the ranking of the next queries, and the seconds that it took; keeps what it has if it is time."""
@@ -59,15 +61,33 @@ class RankedParts:
         if time.monotonic() - self.last >= self.every:
             self._keep()
 
+    def _find(self) -> None:
+        fault = ""
+        try:
+            told = json.loads((self.folder / LIST).read_text())
+            if told["code"] != git():
+                fault = "other code ranked it"
+            elif changed := [name for name, digest in told["parts"].items() if file_hash(self.folder / name) != digest]:
+                fault = f"{changed[0]} is damaged"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            fault = f"{LIST} cannot be read ({error})"
+        if fault:
+            log.warning("%s: %s; ranking starts anew", self.folder, fault)
+            (self.folder / LIST).unlink()
+            return
+        self.rankings = [Ranking.load(self.folder / name) for name in told["parts"]]
+        self.hashes, self.seconds = told["parts"], told["seconds"]
+        self._threads |= set(told["threads"])
+
     def _keep(self) -> None:
-        self.rankings[self.kept :] = [stacked(self.rankings[self.kept :])]
-        self.kept = len(self.rankings)
+        self.rankings[len(self.hashes) :] = [stacked(self.rankings[len(self.hashes) :])]
         self.folder.mkdir(parents=True, exist_ok=True)
-        names = [f"{part}.npz" for part in range(self.kept)]
-        unfinished = self.folder / "unfinished.npz"
-        self.rankings[-1].save(unfinished)
-        put(unfinished, self.folder / names[-1])
-        write_atomically(self.folder / LIST, json.dumps({"parts": names, "seconds": self.seconds}))
+        part = self.folder / f"{len(self.hashes)}.npz"
+        with whole(part) as unfinished:
+            self.rankings[-1].save(unfinished)
+        self.hashes[part.name] = file_hash(part)
+        told = {"parts": self.hashes, "seconds": self.seconds, "code": git(), "threads": sorted(self._threads)}
+        write_atomically(self.folder / LIST, json.dumps(told))
         self.last = time.monotonic()
 
 

@@ -302,7 +302,8 @@ class Store:
 
 def _holds_work(out: Path) -> bool:
     """Says whether an unfinished stage's folder holds something to go on from."""
-    return (out / UNFINISHED).is_dir() and any((out / UNFINISHED).iterdir())
+    # what begins with a dot was being written when a process was killed
+    return (out / UNFINISHED).is_dir() and any(not path.name.startswith(".") for path in (out / UNFINISHED).iterdir())
 
 
 def _fault_of_data(stage: Stage, error: BaseException | None) -> str:

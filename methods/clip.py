@@ -31,6 +31,7 @@ class CLIP(DenseRetriever):
     paradigm = "two-tower"
     Config = CLIPSettings
     config: CLIPSettings
+    build_resumes = True
 
     def needs(self) -> list[Need]:
         return encoder_needs(self.config.encoder)
@@ -48,11 +49,15 @@ class CLIP(DenseRetriever):
         self.towers, self.precision = Towers(self.parts["encoder"]), search_precision()
 
     def image_vectors(self, gallery: Gallery) -> np.ndarray:
+        from methods.extraction import picture_shards
         from methods.split_features import image_features
 
-        if "features" not in self.parts:
+        if "features" in self.parts:
+            return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
+        if self.workplace is None:
             return unit(self.towers.picture_feats(gallery.pictures, len(gallery)))
-        return unit(image_features(self.parts["features"], self.parts["encoder"], gallery))
+        shards = picture_shards(self.towers.picture_feats, gallery.pictures, self.workplace, "pictures")
+        return unit(shards.join("vectors", self.workplace / "pictures.npy"))
 
     def encode(self, queries: Sequence[str]) -> np.ndarray:
         return unit(self.towers.text_states(queries).vectors_BD.numpy())

@@ -110,6 +110,9 @@ class Retriever(ABC):
     """Whether fitting *is* indexing for this method, so that it must see the gallery's pictures under every protocol."""
     version: ClassVar[int] = 1
     """Raised by hand when what `build`, `encode` or `search` return changes: indexes and rankings are then made anew."""
+    build_resumes: ClassVar[bool] = False
+    """Whether `build` goes on from what an interrupted one kept in the `workplace`."""
+    workplace: Path | None = None
     precision: str = "float32"
     """Number format of the heavy products in `encode` and `search`, as a table states it; set where the machine decides it."""
 

@@ -32,16 +32,16 @@ class Order:
         folder: where the jobs run.
         logs: of scripts, pickles and logs; shared by all nodes.
         variables: set in the jobs; a value may name variables of the node's.
-        restarts: how often one that ran out of time is put back into the queue; one that was pre-empted is put back always.
+        restarts: how often one that ran out of time is put back into the queue; one that was pre-empted always is, unless late in its time.
     """
 
     name: str
     resources: Resources
     folder: Path
     logs: Path
+    restarts: int
     after: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
-    restarts: int = 0
 
 
 def parameters(order: Order, profile: Profile) -> dict[str, Any]:

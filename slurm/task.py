@@ -17,7 +17,11 @@ from submitit.helpers import Checkpointable, TorchDistributedEnvironment
 
 SPARE = 5
 """Seconds of the notice that are left for putting the job back."""
-NOT_AGAIN = "not ready within its time limit, and not put back once more: give it more minutes in the profile, then resubmit"
+NOT_AGAIN = "not ready within its time limits, and not put back once more: give it more minutes, or restarts, in the profile, then resubmit"
+
+
+class OutOfTime(RuntimeError):
+    """A job's time is over, and it may not go back into the queue. An error of its own: whoever handles those of files lets it pass."""
 
 
 class Task(Checkpointable):
@@ -30,7 +34,7 @@ class Task(Checkpointable):
         notice_seconds: from the signal to the end.
         others: run by the other tasks of a job, with torch's distributed variables (MASTER_ADDR, RANK, ...) set in all of them.
 
-    A call raises TimeoutError if its time is over and it may not go back into the queue.
+    A call raises OutOfTime if its time is over and it may not go back into the queue.
     """
 
     def __init__(
@@ -57,7 +61,7 @@ class Task(Checkpointable):
             try:
                 submitits(number, frame)
             except UncompletedJobError as error:
-                raise TimeoutError(NOT_AGAIN) from error
+                raise OutOfTime(NOT_AGAIN) from error
 
         def on_end(number: int, frame: Any) -> None:
             if self.ask("stop"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from methods.files.durable import file_hash, put
+from methods.files.durable import file_hash, whole
 
 ARRAYS = ("first_S", "count_S", "token_E", "child_E", "identifiers_NL", "alive_N")
 RECORD = "trie.json"
@@ -29,20 +29,17 @@ def save(folder: Path, arrays: Mapping[str, np.ndarray], fan_out: tuple[int, ...
     files = {}
     for name in ARRAYS:
         path = folder / f"{name}.npy"
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:  # np.save would add .npy to a path
-            np.save(file, arrays[name], allow_pickle=False)
+        with whole(path) as unfinished:
+            np.save(unfinished, arrays[name], allow_pickle=False)
         files[name] = {
             "shape": list(arrays[name].shape),
             "dtype": arrays[name].dtype.str,
-            "bytes": unfinished.stat().st_size,
-            "sha256": file_hash(unfinished),
+            "bytes": path.stat().st_size,
+            "sha256": file_hash(path),
         }
-        put(unfinished, path)
-    whole = {"version": VERSION, "fan_out": list(fan_out), "files": files}
-    unfinished = folder / f"{RECORD}.part"
-    unfinished.write_text(json.dumps({**whole, "sha256": _seal(whole)}, indent=1))
-    put(unfinished, folder / RECORD)
+    record = {"version": VERSION, "fan_out": list(fan_out), "files": files}
+    with whole(folder / RECORD) as unfinished:
+        unfinished.write_text(json.dumps({**record, "sha256": _seal(record)}, indent=1))
 
 
 def load(folder: Path, verify: bool) -> tuple[dict[str, np.ndarray], tuple[int, ...]]:

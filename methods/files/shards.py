@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from methods.files.durable import put
+from methods.files.durable import whole
 from methods.files.weights import damage
 from methods.fitting.heartbeat import beat
 
@@ -53,9 +53,9 @@ class Shards:
                     continue
                 log.warning("%s: %s; it is removed and made again", path, fault)
                 path.unlink()
-            unfinished, arrays = path.with_suffix(".part"), work(first, end)
-            save_file(arrays, unfinished, {"sha256": _hash(arrays)})
-            put(unfinished, path)
+            arrays = work(first, end)
+            with whole(path) as unfinished:
+                save_file(arrays, unfinished, {"sha256": _hash(arrays)})
             beat(self.name, end, self.bounds[-1][1])
         return self
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
-from methods.files.durable import put
+from methods.files.durable import whole
 from methods.fitting.heartbeat import beat
 from methods.stage import UNFINISHED
 
 log = logging.getLogger("vokenbench")
+
+CONTENTS = {"epochs", "parts", "values", "random"}
 
 
 class Epochs:
@@ -42,24 +44,33 @@ class Epochs:
             parts: what has a `state_dict`, or is a generator of random numbers.
         """
         self.parts = parts
-        if not self.path.is_file():
-            return None
+        stored = self._stored() if self.path.is_file() else None
+        done = 0
+        if stored is not None:
+            for name, part in parts.items():
+                (part.set_state if isinstance(part, torch.Generator) else part.load_state_dict)(stored["parts"][name])
+            torch.set_rng_state(stored["random"])
+            if self.device.type == "cuda" and "random of the device" in stored:  # not if it was kept on a CPU
+                torch.cuda.set_rng_state(stored["random of the device"], self.device)
+            done = stored["epochs"]
+        beat(self.what, done, self.total)
+        return stored and stored["values"]
+
+    def _stored(self) -> dict[str, Any] | None:
         try:
             with zipfile.ZipFile(self.path) as file:
                 damaged = file.testzip()  # torch.load compares no checksums
-            fault = f"{damaged} in it is damaged" if damaged else None
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
+            fault = f"{damaged} in it is damaged" if damaged else ""
+            stored = {} if fault else torch.load(self.path, weights_only=True, map_location="cpu")
+            if not fault and (not stored.keys() >= CONTENTS or stored["parts"].keys() != self.parts.keys()):
+                fault = "another version made it"
+        except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError, AttributeError, OSError) as error:
             fault = f"it cannot be read ({error})"
-        if fault is not None:
-            log.warning("%s: %s; training starts anew", self.path, fault)
-            return None
-        stored = torch.load(self.path, weights_only=True, map_location="cpu")
-        for name, part in parts.items():
-            (part.set_state if isinstance(part, torch.Generator) else part.load_state_dict)(stored["parts"][name])
-        torch.set_rng_state(stored["random"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(stored["random of the device"], self.device)
-        return stored["values"]
+        if not fault:
+            return stored
+        log.warning("%s: %s; training starts anew", self.path, fault)
+        self.path.unlink()
+        return None
 
     def done(self, epochs: int, **values: Any) -> None:
         """Says that so many epochs are done, and keeps the parts' states and the values if it is time.
@@ -72,11 +83,10 @@ class Epochs:
         if time.monotonic() - since < self.seconds:
             return
         states = {n: part.get_state() if isinstance(part, torch.Generator) else part.state_dict() for n, part in self.parts.items()}
-        kept = {"parts": states, "values": values, "random": torch.get_rng_state()}
+        kept = {"epochs": epochs, "parts": states, "values": values, "random": torch.get_rng_state()}
         if self.device.type == "cuda":
             kept["random of the device"] = torch.cuda.get_rng_state(self.device)
         self.path.parent.mkdir(exist_ok=True)
-        unfinished = self.path.with_suffix(".part")
-        torch.save(kept, unfinished)
-        put(unfinished, self.path)
+        with whole(self.path) as unfinished:
+            torch.save(kept, unfinished)
         self.last = time.monotonic()

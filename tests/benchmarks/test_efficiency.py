@@ -50,7 +50,7 @@ def test_every_way_has_its_points_and_what_reads_everything_only_where_it_matter
     assert len([key for key in at if key[0] == "avg-beam10"]) == 2 * 2 + 2
     slow, quick = at["clip-paper", "random", 1000, 1], at["avg-beam10", "random", 100, 1]
     assert slow["rounds"] == LEAST and slow["search_p95_ms"] is None and slow["search_ms"] >= 30
-    assert quick["rounds"] == 25 and quick["search_p95_ms"] >= quick["search_ms"] >= 0.2
+    assert LEAST < quick["rounds"] <= 25 and quick["search_p95_ms"] >= quick["search_ms"] >= 0.2
     assert quick["queries_per_second"] == pytest.approx(1000 / quick["both_ms"])
     assert quick["both_ms"] >= quick["search_ms"] > quick["encode_ms"] and quick["index_bytes"] == 800
     batched = at["avg-beam10", "random", 1000, 32]

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from benchmarks import cells
+from benchmarks import cells, ranked_parts
 from benchmarks.cells import cell_stages
 from benchmarks.ranked_parts import RankedParts, stacked
 from benchmarks.spec import Row
@@ -60,18 +60,35 @@ def test_it_ends_with_the_ranking_and_all_the_seconds_of_an_uninterrupted_one(tm
     assert record["report"]["encode_seconds"] >= 4 * 0.02
 
 
-@pytest.mark.parametrize("what", ["0.npz", "parts.json"])
-def test_what_was_kept_and_is_damaged_is_named_and_ranked_anew(tmp_path, caplog, what):
-    parts = RankedParts(tmp_path, every=0)
-    parts.add(Ranking.from_rows([(np.array([1]), np.zeros(1, np.float32), np.zeros(1, np.int32))], 1), search_seconds=1.0)
-    assert RankedParts(tmp_path).queries == 1
-    (tmp_path / what).write_bytes((tmp_path / what).read_bytes()[:-30])
-    found = RankedParts(tmp_path)
+ONE = Ranking.from_rows([(np.array([1]), np.zeros(1, np.float32), np.zeros(1, np.int32))], 1)
+
+
+def damaged(path, how):
+    raw = path.read_bytes()
+    middle = len(raw) // 2
+    path.write_bytes(raw[:-30] if how == "cut short" else raw[:middle] + bytes([raw[middle] ^ 4]) + raw[middle + 1 :])
+
+
+@pytest.mark.parametrize(("what", "how"), [("0.npz", "cut short"), ("0.npz", "a bit flipped"), ("parts.json", "cut short")])
+def test_what_was_kept_and_is_damaged_is_named_and_ranked_anew(tmp_path, caplog, what, how):
+    RankedParts(tmp_path, 1, every=0).add(ONE, search_seconds=1.0)
+    assert RankedParts(tmp_path, 1).queries == 1
+    damaged(tmp_path / what, how)
+    found = RankedParts(tmp_path, 1, every=0)
     assert (found.queries, found.seconds) == (0, {})
-    assert f"{tmp_path} is damaged" in caplog.text
+    assert f"{tmp_path}: {what} " in caplog.text and "ranking starts anew" in caplog.text
+    found.add(ONE)
+    assert RankedParts(tmp_path, 1).queries == 1
+
+
+def test_what_other_code_ranked_is_ranked_anew_and_threads_that_differ_are_told(tmp_path, monkeypatch):
+    RankedParts(tmp_path, 1, every=0).add(ONE)
+    assert RankedParts(tmp_path, 1).threads == 1
+    assert RankedParts(tmp_path, 2).threads is None
+    monkeypatch.setattr(ranked_parts, "git", lambda: {"commit": "another", "dirty": False})
+    assert RankedParts(tmp_path, 1).queries == 0
 
 
 def test_quick_rankings_keep_nothing(tmp_path):
-    parts = RankedParts(tmp_path / "parts")
-    parts.add(Ranking.from_rows([(np.array([1]), np.zeros(1, np.float32), np.zeros(1, np.int32))], 1), search_seconds=1.0)
+    RankedParts(tmp_path / "parts", 1).add(ONE, search_seconds=1.0)
     assert not (tmp_path / "parts").exists()

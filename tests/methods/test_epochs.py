@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,14 +24,18 @@ CPU = torch.device("cpu")
 
 
 class Stumbling(Epochs):
-    """Keeps every epoch, and is interrupted behind one of them."""
+    """Keeps every epoch, and is interrupted behind one of them; `made` says which epochs were."""
+
+    made: ClassVar[list[int]] = []
 
     def __init__(self, *given, behind: int = 0):
         super().__init__(*given, seconds=0)
         self.behind = behind
+        self.made.clear()
 
     def done(self, epochs, **values):
         super().done(epochs, **values)
+        self.made.append(epochs)
         if epochs == self.behind:
             raise KeyboardInterrupt
 
@@ -50,6 +56,7 @@ def test_a_tokenizer(tmp_path, start):
         with pytest.raises(KeyboardInterrupt):
             trained(behind=behind)
     resumed, again = trained()
+    assert Stumbling.made == [5, 6]
     assert again == report
     for name, value in plain.state_dict().items():
         torch.testing.assert_close(resumed.state_dict()[name], value, rtol=0, atol=0)
@@ -73,12 +80,33 @@ def test_a_blip(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         trained("cut", behind=2)
     assert json.dumps(trained("cut")) == json.dumps(report)
+    assert Stumbling.made == [3]
     assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (tmp_path / "plain" / "model.safetensors").read_bytes()
 
 
-def test_what_took_no_time_is_not_kept(tmp_path):
-    epochs = Epochs(tmp_path, "anything", 2, CPU, seconds=1000)
+def test_what_took_no_time_is_not_kept_and_of_what_took_long_the_last_epoch_is(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    epochs = Epochs(tmp_path, "anything", 4, CPU, seconds=60)
     assert epochs.found() is None
-    epochs.done(1, loss=0.5)
-    epochs.done(2, loss=0.4)
-    assert not list(tmp_path.iterdir())
+    for number, now in ((1, 50.0), (2, 70.0), (3, 80.0), (4, 90.0)):
+        clock[0] = now
+        epochs.done(number, number=number)
+        found = Epochs(tmp_path, "anything", 4, CPU).found()
+        assert found == {1: None, 2: {"number": 2}, 3: {"number": 2}, 4: {"number": 4}}[number]
+
+
+@pytest.mark.parametrize("what", ["a bit flipped", "of another version", "with another part"])
+def test_what_was_kept_and_is_of_no_use_is_named_and_removed(tmp_path, caplog, what):
+    linear = torch.nn.Linear(2, 2)
+    epochs = Epochs(tmp_path, "anything", 2, CPU, seconds=0)
+    epochs.found(linear=linear)
+    epochs.done(1)
+    if what == "a bit flipped":
+        raw = epochs.path.read_bytes()
+        epochs.path.write_bytes(raw[:200] + bytes([raw[200] ^ 1]) + raw[201:])
+    elif what == "of another version":
+        torch.save({"model": {}, "epoch": 1}, epochs.path)
+    parts = {"linear": linear} | ({"more": linear} if what == "with another part" else {})
+    assert Epochs(tmp_path, "anything", 2, CPU).found(**parts) is None
+    assert f"{epochs.path}: " in caplog.text and "training starts anew" in caplog.text and not epochs.path.exists()

@@ -90,7 +90,7 @@ def test_a_shard_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda handle: done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name) or fsync(handle))
     monkeypatch.setattr(os, "replace", lambda source, target: done.append("renamed") or replace(source, target))
     shards = Shards(tmp_path, "x", 1, 4).fill(lambda first, end: {"x": torch.zeros(1)})
-    assert done == [shards.path(0, 1).with_suffix(".part").name, "renamed", tmp_path.name]
+    assert done == [f".unfinished-{shards.path(0, 1).name}", "renamed", tmp_path.name]
 
 
 @given(words=st.lists(st.integers(1, 9), min_size=1, max_size=40), size=st.integers(1, 12))

@@ -91,6 +91,7 @@ def test_the_scripts_are_those_that_were_read_by_a_person(profile, kind, count):
         resources=getattr(stated.classes, kind),
         folder=Path("/store/code"),
         logs=Path("/store/slurm"),
+        restarts=0,
         after=("12", "15"),
         variables={"PYTHONPATH": "/store/code${PYTHONPATH:+:$PYTHONPATH}"},
     )

@@ -13,11 +13,11 @@ from submitit.core.utils import DelayedSubmission, JobPaths
 
 from slurm import launch
 from slurm.profile import Profile
-from slurm.task import Task
+from slurm.task import OutOfTime, Task
 
 
 def script(sbatch, logs="/store/slurm") -> list[str]:
-    order = launch.Order(name="a", resources=Profile().classes.cpu, folder=Path("/store/code"), logs=Path(logs))
+    order = launch.Order(name="a", resources=Profile().classes.cpu, folder=Path("/store/code"), logs=Path(logs), restarts=0)
     return launch.script(1, order, Profile(sbatch=sbatch)).splitlines()
 
 
@@ -71,5 +71,5 @@ def test_a_job_that_has_used_up_its_restarts_says_what_it_wants(function, listen
     delayed = DelayedSubmission(task)
     delayed.set_timeout(timeout_min=1, max_num_timeout=0)
     signal.signal(signal.SIGUSR2, SignalHandler(JobEnvironment(), JobPaths(tmp_path, "7"), delayed).checkpoint_and_try_requeue)
-    with pytest.raises(TimeoutError, match="give it more minutes in the profile"):
+    with pytest.raises(OutOfTime, match="give it more minutes, or restarts, in the profile"):
         task()
