@@ -59,6 +59,7 @@ def test_the_positive_replaces_a_random_candidate_only_where_it_is_missing():
     places = set()
     for seed in range(30):
         held, place = with_positive(candidates, positive, torch.Generator().manual_seed(seed))
+        assert torch.equal(with_positive(candidates, positive, torch.Generator().manual_seed(seed))[1], place)
         assert place[0] == 1 and torch.equal(held[0], candidates[0])
         assert held[1, place[1]].tolist() == [9, 9] and (held[1] == candidates[1]).all(-1).sum() == 2
         places.add(int(place[1]))

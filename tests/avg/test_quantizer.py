@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,15 @@ def test_kmeans_start_loses_less_at_every_level_than_a_random_one():
     assert (errors["kmeans"].diff() < 0).all()
 
 
+def test_kmeans_starts_each_level_with_the_residuals_that_it_meets():
+    vectors = torch.tensor([[0.0], [2.0], [10.0], [12.0]])
+    for shared, rows in ((True, 4), (False, 2)):
+        quantizer = ResidualQuantizer(width=1, levels=2, rows=rows, shared=shared)
+        quantizer.start_from(vectors, seed=0)
+        assert sorted(quantizer.codebooks_CKD.flatten().tolist()) == pytest.approx([-1, 1, 1, 11])
+        torch.testing.assert_close(quantizer(vectors).sums_NLD[:, -1], vectors)
+
+
 def test_revived_rows_are_residuals_and_come_into_use():
     vectors = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
     quantizer = _quantizer([(0, 0), (100, 100), (200, 200)], levels=1)
@@ -86,3 +96,17 @@ def test_nearest_takes_the_first_of_equals():
 def test_usage_by_hand():
     report = usage(np.array([[0, 1], [0, 1], [1, 1], [1, 1]]), rows=4)
     assert report == [{"coverage": 0.5, "perplexity": 2.0, "dead": 2}, {"coverage": 0.25, "perplexity": 1.0, "dead": 3}]
+
+
+def test_a_row_revives_with_the_residuals_of_its_level_or_if_it_is_shared_of_any():
+    vectors, residuals = [(10.0, 0.0), (8.0, 3.0)], [(2.0, 0.0), (0.0, 3.0)]
+    quantizers = [_quantizer([(8, 0), (100, 100)], levels=2, shared=shared) for shared in (False, True)]
+    found = [[set(), set()], [set()]]
+    for seed in range(20):
+        for quantizer, books in zip(quantizers, found, strict=True):
+            dead = torch.tensor([[False, True]] * len(books))
+            quantizer.codebooks_CKD.data[dead] = 100.0
+            quantizer.revive(torch.tensor(vectors), dead, torch.Generator().manual_seed(seed))
+            for book, rows in enumerate(books):
+                rows.add(tuple(quantizer.codebooks_CKD[book, 1].tolist()))
+    assert found == [[set(vectors), set(residuals)], [{*vectors, *residuals}]]

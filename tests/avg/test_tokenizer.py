@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from avg.schedule import warm_cosine
 from avg.settings import TokenizerSettings
 from avg.tokenizer import Tokenizer, _start, caption_draws, mlp, train_tokenizer
 
@@ -190,3 +191,32 @@ def test_impossible_and_unknown_settings_are_named():
         TokenizerSettings(**{"codebook_size": 3, "voken_length": 4, **given})
     with pytest.raises(ValueError, match="codebok_size"):
         TokenizerSettings(codebok_size=3)
+
+
+def test_rows_that_no_picture_of_an_epoch_took_are_revived_until_the_last_fifth(monkeypatch):
+    revived = []
+    monkeypatch.setattr("avg.quantizer.ResidualQuantizer.revive", lambda self, vectors_ND, dead_CK, generator: revived.append(dead_CK))
+    pictures, texts, rows = _data()
+    settings = TokenizerSettings(**SMALL, start="random", keep_alive="revive", epochs=5, learning_rate=1e-12)
+    tokenizer, _ = train_tokenizer(settings, pictures, texts, rows)
+    unused = sorted({*range(8)} - {*tokenizer.tokenize(pictures).flatten().tolist()})
+    assert unused and [dead_CK[0].nonzero().flatten().tolist() for dead_CK in revived] == [unused] * 4
+
+
+def test_the_losses_told_are_means_over_pictures_however_they_are_batched():
+    curves = []
+    for batch in (48, 20):
+        settings = TokenizerSettings(**{**SMALL, "batch": batch}, start="random", keep_alive="none", epochs=1, learning_rate=1e-12)
+        curves += train_tokenizer(settings, *_data())[1]["losses by epoch (reconstruction, commitment, codebook, alignment)"]
+    np.testing.assert_allclose(*curves, rtol=1e-3)
+
+
+def test_the_rate_rises_over_a_tenth_of_the_steps_and_falls_to_zero():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule, rates = warm_cosine(optimizer, 40), []
+    for _ in range(40):
+        rates.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates[:5] == [0, 0.25, 0.5, 0.75, 1] and rates[22] == pytest.approx(0.5)
+    assert schedule.get_last_lr() == [pytest.approx(0)]

@@ -59,3 +59,17 @@ def test_an_image_s_place_in_its_leaf_tells_nothing_of_its_place_in_the_data():
     vectors = np.random.default_rng(0).normal(size=(600, 8)).astype(np.float32)
     last_X = [code[code != PAD][-1] % 30 for code in structured(vectors, seed=0, branches=4, leaf=30).codes_XL]
     assert abs(np.corrcoef(last_X, np.arange(600))[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("make", [lambda seed: numeric(500, seed), lambda seed: string(500, seed, _wordpieces)])
+def test_running_indices_are_dealt_at_random_by_the_seed(make):
+    """Splits follow one another in the data: counted as they lie, the first digit would name the test split."""
+    first, other = ([int("".join(map(str, row[row != PAD][:-1]))) for row in make(seed).codes_XL] for seed in (0, 1))
+    assert first != other and sorted(first) == sorted(other) == list(range(500))
+    assert abs(np.corrcoef(first, np.arange(500))[0, 1]) < 0.1
+
+
+def test_as_many_pictures_as_a_leaf_holds_are_one_leaf():
+    vectors = np.random.default_rng(0).normal(size=(5, 3))
+    found = structured(vectors, seed=0, branches=2, leaf=5)
+    assert sorted(found.codes_XL.tolist()) == [[0], [1], [2], [3], [4]] and found.tokens == 5

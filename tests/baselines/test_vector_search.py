@@ -134,3 +134,9 @@ def test_faiss_takes_torchs_threads():
 def test_what_cannot_be_is_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
+
+
+def test_what_the_probed_lists_do_not_hold_is_no_result():
+    scores, rows = FaissSearch(_unit(40, 12), "ivfpq", lists=8, probes=1).search(_unit(1, 12, seed=9), 40)
+    assert (rows == -1).any() and (rows[0, 0] >= 0)
+    assert (np.isneginf(scores) == (rows == -1)).all()

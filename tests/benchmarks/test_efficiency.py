@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from benchmarks.speed.efficiency import LEAST, SERIES, Answers, measured, paired
 from benchmarks.speed.efficiency_figure import LOOKS, NAMES
 from benchmarks.speed.served import plans
 from benchmarks.stages import Store
-from methods.timing.serving import Way, shared
+from methods.timing.serving import Models, Way, shared
 
 QUERIES = ("a cat", "two dogs", "a red hat")
 
@@ -153,8 +154,8 @@ def test_pairs_are_added_up_by_hand():
 
 def test_what_an_inexact_search_misses():
     assert shared(np.array([[1, 2], [5, -1]]), np.array([[2, 1], [5, 6]])) == 0.75
-    padded = np.array([[3, 1, -1], [5, -1, -1]]), np.array([[1, 2, 3], [5, -1, -1]])
-    assert shared(*padded) == pytest.approx((2 / 3 + 1) / 2), "what pads is found by nobody"
+    padded = np.array([[3, 1, -1], [5, -1, -1], [6, -1, -1]]), np.array([[1, 2, 3], [5, -1, -1], [5, -1, -1]])
+    assert shared(*padded) == pytest.approx((2 / 3 + 1 + 0) / 3), "what pads is found by nobody"
 
 
 def test_names_keep_apart_and_near_their_lines():
@@ -238,3 +239,22 @@ def test_a_command_that_was_ended_goes_on(tmp_path, tiny_features, capsys, monke
     points = json.loads((tmp_path / "results" / "openmoji-scenes-tiny" / "efficiency-full-size.json").read_text())["points"]
     assert [point["series"] for point in points] == ["blip-pairs"] * 2, "what a shortlist is chosen by was not asked for"
     assert main(command) == 0, "the same part takes its own place"
+
+
+def test_each_way_searches_with_its_own_model_and_beam():
+    class Asked:
+        generator, encode, index_bytes = SimpleNamespace(tokens=30), list, int
+
+        def __init__(self, name):
+            self.name = name
+
+        def use_index(self, arrays):
+            pass
+
+        def search(self, encoded, k, knobs):
+            return self.name, k, knobs.beam
+
+    avg, grace = Asked("avg"), Asked("grace")
+    models = Models(encode=list, vectors_RD=np.ones((1, 2)), avg=avg, codes_RL=np.zeros((1, 2), int), grace=grace)
+    wanted = {f"avg-beam{beam}": ("avg", 10, beam) for beam in (10, 20, 40)} | {"grace-structured": ("grace", 10, 10)}
+    assert {name: way.search(()) for name, way in models.ways(50, "random", wanted.__contains__, ())} == wanted

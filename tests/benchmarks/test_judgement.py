@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from benchmarks.paper.claims import CLAIMS
-from benchmarks.paper.evidence import Evidence, gathered
+from benchmarks.paper.evidence import Evidence, gathered, larger_than
 from benchmarks.paper.judgement import Finding, judge
 from benchmarks.paper.statements import (
     Alike,
@@ -249,7 +250,8 @@ def test_near_images_share_more_than_random_ones():
         shared = {"avg": {"pictures": [near, 0.1], "random": [random, 0.0]}}
         return asked(Alike(row="avg", near="pictures"), Evidence(dataset="a", protocol="clean", shared=shared)).word
 
-    assert [word(0.4, 0.1), word(0.15, 0.1), word(0.1, 0.0), word(0.0, 0.0)] == ["supported", "not supported", "supported", "not supported"]
+    assert [word(0.4, 0.1), word(0.2, 0.1), word(0.1, 0.0)] == ["supported"] * 3, "twice as often, exactly, is enough"
+    assert [word(0.15, 0.1), word(0.0, 0.0)] == ["not supported"] * 2
 
 
 def test_what_was_not_measured_is_named_and_judged_by_nothing():
@@ -267,7 +269,8 @@ def test_one_measured_pair_refutes_what_is_said_of_all():
     assert (found := asked(Beats(better=("a",), worse=("b", "c")), known)).word == "not supported" and found.effect.what == "a - b"
     assert asked(AtLeast(better=("b",), worse=("a", "c"), points=60.0), known).word == "not supported"
     assert asked(Near(pairs=(("a", "b"), ("a", "c"))), known).word == "not supported"
-    for test in (Beats(better=("b",), worse=("a", "c")), Near(pairs=(("a", "a"), ("a", "c"))), Rises(rows=("b", "a", "c"))):
+    undecided = AtLeast(better=("b",), worse=("a", "c"), points=40.0)
+    for test in (Beats(better=("b",), worse=("a", "c")), Near(pairs=(("a", "a"), ("a", "c"))), Rises(rows=("b", "a", "c")), undecided):
         assert asked(test, known).word == "missing"
 
 
@@ -313,3 +316,27 @@ def test_stand_ins_are_tested_on_scenes_only():
 def test_shares_of_images():
     assert rows(a=0.25).per_image("a", "R@1").tolist() == [1.0] * (IMAGES // 4) + [0.0] * (IMAGES * 3 // 4)
     assert len(rows(a=0.25).hits("a", "R@1")) == IMAGES * PER
+
+
+def test_the_pair_that_is_farthest_apart_is_told_where_none_should_be():
+    found = asked(Near(pairs=(("a", "b"), ("c", "b"), ("d", "b"))), rows(a=0.35, b=0.5, c=0.8, d=0.6))
+    assert (found.word, found.effect.what, found.effect.value) == ("not supported", "c - b", 30)
+
+
+def test_welchs_test_is_over_images_and_holm_over_rows():
+    evidence = with_larger({"a": 0.58, "b": 0.58}, {"a": 0.47, "b": 0.47})
+    theirs = stats.ttest_ind(np.arange(200.0) < 116, np.arange(500.0) < 235, equal_var=False)
+    alone, both = asked(Harder(rows=("a",)), evidence), asked(Harder(rows=("a", "b")), evidence)
+    assert (alone.word, both.word) == ("supported", "inconclusive")
+    assert (alone.effect.p, both.effect.p) == pytest.approx((theirs.pvalue, 2 * theirs.pvalue))
+    assert (alone.effect.low, alone.effect.high) == pytest.approx([100 * bound for bound in theirs.confidence_interval(0.95)])
+
+
+def test_seconds_are_of_one_query_and_the_median_over_seeds():
+    timed = [summary("a", 0.5, seed=seed, seconds=seconds) for seed, seconds in enumerate((1.0, 9.0, 2.0))]
+    assert gathered("openmoji-scenes", "clean", timed).seconds == {"a": 2 / (IMAGES * PER)}
+
+
+def test_a_cut_data_set_is_compared_with_the_cut_of_the_larger_one():
+    assert larger_than("flickr30k-five-captions") == "mscoco-5k-five-captions"
+    assert (larger_than("flickr30k"), larger_than("mscoco-5k-five-captions")) == ("mscoco-5k", "")

@@ -149,3 +149,12 @@ def test_summaries_of_another_version_of_the_data_are_refused():
     assert same_queries("d", measured).tolist() == [1, 2]
     with pytest.raises(ValueError, match="d: row a and row d were measured on different versions of d; run the older of them again"):
         same_queries("d", [*measured, ("row d", summary("d", "z"))])
+
+
+def test_metrics_are_of_the_tie_rule_and_their_interval_is_over_images():
+    """Two images of fifty captions, one found in a tie of two: draws of two images hold neither, one or both."""
+    before = np.repeat([0, 20], 50).astype(np.int32)
+    result = Outcomes(before, np.full_like(before, 2), before, np.zeros_like(before), before, depth=10)
+    found = {rule: metrics_of(result, RECALL, np.random.default_rng(0), rule)["R@1"] for rule in ("optimistic", "expected")}
+    assert found["optimistic"] == {"value": 50, "low": 0, "high": 100}
+    assert found["expected"] == {"value": 25, "low": 0, "high": 50}

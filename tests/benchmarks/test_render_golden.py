@@ -137,6 +137,16 @@ def test_rows_measured_on_different_queries_cannot_be_compared():
         build_grid(table("table1"), DATASETS[:1], [summary("avg", 1.0), summary("irgen", 1.0, images=41)])
 
 
+def test_a_table_is_scored_by_the_tie_rule_of_its_one_protocol():
+    zero = np.zeros(10, np.int32)
+    tied = Outcomes(zero, zero + 2, zero, zero, np.arange(10, dtype=np.int32), 10).pack()
+    clean, official = ({**summary("avg", 0.0), "outcomes": tied, "protocol": name} for name in ("clean", "official"))
+    for measured, value in ((clean, 50), (official, 100)):
+        assert cells_of(build_grid(table("table1"), DATASETS[:1], [measured]), "openmoji-scenes", "avg")[0].value == value
+    with pytest.raises(ValueError, match="summaries of several protocols cannot stand in one table"):
+        build_grid(table("table1"), DATASETS[:1], [clean, {**official, "row": "irgen"}])
+
+
 def test_markdown_rows_have_one_width():
     blocks = re.findall(r"(?:^\|.*\n)+", render.markdown(golden_grid()), flags=re.M)
     assert len(blocks) == 3, "the table, and the verdicts of two data sets"

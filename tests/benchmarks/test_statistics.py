@@ -142,3 +142,11 @@ def test_seed_spread():
 def test_lengths_must_agree():
     with pytest.raises(ValueError, match="3 values for 2 queries"):
         interval(np.zeros(3), np.zeros(2), rng())
+
+
+def test_eight_images_that_agree_leave_two_arrangements_of_256():
+    assert randomisation_test(np.ones(8), np.zeros(8), np.arange(8), rng()) == pytest.approx(2 / 256, abs=0.001)
+
+
+def test_p_counts_the_arrangement_that_was_seen():
+    assert randomisation_test(np.ones(60), np.zeros(60), np.arange(60), rng(), resamples=999) == 1 / 1000

@@ -156,3 +156,10 @@ def test_what_scores_no_number_is_not_found():
     for ids, score in ((found, scores), (exact.rows_Qk, exact.scores_Qk)):
         assert sorted(ids[0].tolist()) == [0, 1, 2] and score[0].isfinite().all()
         assert ids[1].tolist() == [PAD] * 3 and (score[1] == float("-inf")).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_query_reads_as_much_in_company_as_alone(seed):
+    trie = DeviceTrie(Trie.build(np.array([[a, b, END] for a in range(4) for b in range(4)])))
+    alone, beside = (best_first(Table(queries, seed), trie, k=2, at_once=1).positions_Q for queries in (1, 3))
+    assert alone[0] == beside[0] and len(set(beside.tolist())) > 1

@@ -118,3 +118,15 @@ def test_buckets_count_every_image_once(codes):
     found = buckets(coding(codes))
     assert found.size_C.sum() == len(codes)
     assert found.smallest_N.tolist() == [codes.count(code) for code in codes]
+
+
+def test_what_is_computed_in_parts_is_whole(monkeypatch):
+    monkeypatch.setattr("methods.code_statistics.CHUNK", 3)
+    assert shared_lengths(FOUR, np.array([0, 0, 0, 3]), np.array([1, 2, 3, 3])).tolist() == [2, 3, 0, 2]
+    angles = np.arange(1100) / 1000
+    nearest = neighbours(np.stack([np.cos(angles), np.sin(angles)], 1), 2)
+    assert (np.sort(nearest[1:-1], 1) == np.arange(1, 1099)[:, None] + [-1, 1]).all(), "nobody is its own neighbour"
+
+
+def test_neighbours_are_near_by_direction_whatever_their_length():
+    assert neighbours(np.array([[1.0, 0.0], [9.0, 9.0], [1.0, 0.1]]), 1).tolist() == [[2], [2], [0]]

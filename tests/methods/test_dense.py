@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from avg.padding import PAD
 from avg.settings import Settings
 from methods.dense import DenseRetriever, best_groups
-from methods.retriever import SearchKnobs
+from methods.retriever import Ranking, SearchKnobs
 from tests.methods.test_recall import vectors
 
 
@@ -74,3 +75,30 @@ def test_an_image_whose_score_is_no_number_is_left_out_and_takes_nobody_with_it(
 
 def test_of_no_images_none_are_best():
     assert [len(each) for each in best_groups(np.empty(0, np.int64), np.empty(0, np.float32), 3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "scores", "group", "message"),
+    [
+        ([3, 5], [1, 2], [0, 1], "scores never rise"),
+        ([3, 5], [2, 1], [0, 2], "groups count up from 0"),
+        ([3, 5], [2, 1], [1, 2], "groups count up from 0"),
+        ([3, 3], [2, 1], [0, 1], "an image appears once in a row"),
+        ([PAD, 3], [-np.inf, -np.inf], [PAD, 0], "what pads stands last"),
+        ([3, PAD], [1, 0], [0, PAD], "ids, scores and groups pad together"),
+    ],
+)
+def test_what_is_no_ranking_is_refused(ids, scores, group, message):
+    with pytest.raises(AssertionError, match=message):
+        Ranking.from_rows([(np.array(ids), np.array(scores, np.float32), np.array(group, np.int32))], 2)
+
+
+def test_a_row_of_fewer_images_than_asked_for_is_listed_whole():
+    short = np.array([7, 9]), np.array([2, 1], np.float32), np.arange(2, dtype=np.int32)
+    assert Ranking.from_rows([short], 3).listed(3).tolist() == [[7, 9, PAD]]
+
+
+def test_image_ids_beyond_32_bits_are_stored_whole(tmp_path):
+    row = np.array([2**31, 5]), np.array([2, 1], np.float32), np.arange(2, dtype=np.int32)
+    Ranking.from_rows([row], 2).save(tmp_path / "ranking.npz")
+    assert Ranking.load(tmp_path / "ranking.npz").ids_QW.tolist() == [[2**31, 5]]

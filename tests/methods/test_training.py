@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from avg.generators import create, load
+from avg.losses import discriminative_loss, summed_probabilities
 from avg.padding import PAD
 from methods.data import Exposure
 from methods.fitting.epoch import passes
@@ -280,3 +281,24 @@ def test_grace_has_no_codebook_to_copy():
     assert create_method("grace-numeric", {"generator": {"epochs": 2}}).stages(data, Exposure())
     with pytest.raises(ValueError, match=r"generator\.copy_codebook: GRACE's identifiers have no codebook"):
         create_method("grace-numeric", {"generator": {"copy_codebook": True}}).stages(data, Exposure())
+
+
+@torch.no_grad()
+def test_the_losses_of_both_stages_are_those_of_the_settings():
+    given = {"temperature": 0.5, "label_smoothing": 0.1, "discriminative_weight": 3.0, "sequence_score": "probabilities", "softmaxes": 2}
+    trainer = _trainer(SETTINGS.model_copy(update=given), ["train"])
+    rows, train, model = torch.arange(4), trainer.train_split, trainer.model.eval()
+    codes_BL, picture_codes_PL = train.codes_XL[rows // CAPTIONS], train.codes_XL[:3]
+    batch = trainer.with_candidates(Batch(rows, codes_BL, pictures_P=torch.arange(3), picture_codes_PL=picture_codes_PL))
+
+    def eq_7(source, codes):
+        logits = model(source, codes) / 0.5
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), codes.flatten(), label_smoothing=0.1)
+
+    source = train.text_source(model, rows)
+    captions, pictures = eq_7(source, codes_BL), eq_7(model.picture_source(trainer.shown.vectors_ND[:3]), picture_codes_PL)
+    scores_BM = summed_probabilities(model(source, batch.candidates_BML), batch.candidates_BML)
+    eq_9 = discriminative_loss(scores_BM, batch.place_B, softmaxes=2)
+    assert float(trainer.objective.first_stage(batch, model)[0]) == pytest.approx(float(captions + 3 * eq_9 + pictures))
+    second = [float(loss) for loss in trainer.objective.second_stage(batch, model)]
+    assert second == pytest.approx([float(captions + 3 * eq_9), float(eq_9)])

@@ -313,3 +313,23 @@ def test_damage_is_named_with_the_remedy(tmp_path, file, how, message, verify):
 
 def test_the_index_wants_no_torch():
     subprocess.run([sys.executable, "-c", "import methods.decoding.trie, sys; assert 'torch' not in sys.modules"], check=True, timeout=60)
+
+
+def test_what_goes_on_after_an_identifier_is_another_one():
+    trie = Trie.build(np.array([[1, 2], [3, 4]]))
+    with pytest.raises(ValueError, match=r"identifier \[1, 2, 7\] is not in the index"):
+        trie.rows_of(np.array([[1, 2, 7]]))
+    with pytest.raises(ValueError, match="beginning of another"):
+        trie.add(np.array([[1, 2, 7]]))
+
+
+def test_many_identifiers_are_looked_up_in_parts(monkeypatch):
+    monkeypatch.setattr("methods.decoding.trie.CHUNK", 3)
+    codes = np.arange(14).reshape(7, 2)
+    assert Trie.build(codes).rows_of(codes).tolist() == list(range(7))
+
+
+@pytest.mark.parametrize(("token", "kind"), [(2**15 - 1, np.int16), (2**15, np.int32)])
+def test_tokens_are_kept_in_16_bits_while_they_fit(token, kind):
+    trie = Trie.build(np.array([[token, 1]]))
+    assert trie.token_E.dtype == kind and trie.identifiers_NL.tolist() == [[token, 1]]
