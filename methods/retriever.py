@@ -113,6 +113,7 @@ class Retriever(ABC):
     build_resumes: ClassVar[bool] = False
     """Whether `build` goes on from what an interrupted one kept in the `workplace`."""
     workplace: Path | None = None
+    """Where `build` may keep what it has; nowhere where None."""
     precision: str = "float32"
     """Number format of the heavy products in `encode` and `search`, as a table states it; set where the machine decides it."""
 

@@ -27,7 +27,7 @@ from avg.schedule import warm_cosine
 from avg.settings import GeneratorSettings
 from methods.fitting.candidates import Candidates
 from methods.fitting.checkpoint import Checkpoints
-from methods.fitting.epoch import epoch_batches
+from methods.fitting.epoch_batches import epoch_batches
 from methods.fitting.heartbeat import beat
 from methods.fitting.identified import Identified, Shown
 from methods.fitting.interruption import listening

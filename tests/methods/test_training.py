@@ -13,7 +13,7 @@ from avg.generators import create, load
 from avg.losses import discriminative_loss, summed_probabilities
 from avg.padding import PAD
 from methods.data import Exposure
-from methods.fitting.epoch import passes
+from methods.fitting.epoch_batches import passes
 from methods.fitting.identified import Identified, Shown
 from methods.fitting.objective import Batch
 from methods.fitting.processes import count

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.batch import batch, submission
 from benchmarks.batch import status as batch_status
-from benchmarks.batch.batch import grouped, kind_of
+from benchmarks.batch.batch import Batch, Group, grouped, kind_of
 from benchmarks.batch.job import StageJob, note
 from benchmarks.cells import cell_stages
 from benchmarks.run import main
@@ -51,6 +51,14 @@ def test_stages_are_grouped_by_class_and_depth_and_cut_to_the_largest_array():
     assert [group.stages for group in grouped([parts[0], trained], 2)] == [(trained,), (parts[0],)]
     assert groups[-1].name == "last-gpus-2"
     assert grouped([shared], 2)[0].level == 0, "what is there already is waited for by nobody"
+
+
+@pytest.mark.parametrize(("resumes", "allowed", "restarts"), [(True, 20, 20), (False, 20, 1), (False, 0, 0)])
+def test_what_begins_anew_goes_back_into_the_queue_once(store, resumes, allowed, restarts):
+    group = Group("gpu", 0, (stage("part", resumes=resumes),))
+    assert (
+        submission._order(Batch(store.root / "batches" / "one"), group, Path("/code"), Profile(restarts=allowed), {}).restarts == restarts
+    )
 
 
 def test_other_tasks_of_a_job_are_dismissed_where_its_stage_is_done(store, tmp_path, monkeypatch):
