@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from math import log
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks.datasets import DATASETS
@@ -31,19 +33,20 @@ ROUGHLY = {
 
 
 class Durations:
-    """Seconds that stages took here, in one small file, by stage name and data set."""
+    """Seconds that stages took here, in one small file, by stage name, method (where a stage is of one method alone) and data set."""
 
     def __init__(self, path: Path):
         self.path = path
 
     def expected(self, stage: Stage) -> float:
-        """Returns seconds: those of such stages here, or else of those on the data set that is nearest in size, by the number of images."""
-        dataset, default = _dataset(stage), next(iter(DATASETS))
-        known = self._read()
+        """Returns seconds: those of such stages of this method here, or else of this method on the data set that is nearest in size, by the
+        number of images; of a method that never ran, those of the others."""
+        dataset, known, guess = _dataset(stage), self._read(), ROUGHLY.get(stage.name, 30)
+        of_all = _mean_by_dataset(known, stage.name)
         if dataset not in DATASETS:  # on disk: of what size is not asked
-            return known.get(_kind(stage), ROUGHLY.get(stage.name, 30))
-        by_dataset: dict[str, float] = {default: ROUGHLY.get(stage.name, 30)}
-        by_dataset |= {name: known[kind] for name in DATASETS if (kind := f"{stage.name} {name}") in known}
+            return known.get(_kind(stage), of_all.get(dataset, guess))
+        own = {name: known[kind] for name in DATASETS if (kind := _kind(stage, name)) in known}
+        by_dataset = own or {next(iter(DATASETS)): guess} | {name: of_all[name] for name in DATASETS if name in of_all}
         nearest = min(by_dataset, key=lambda name: abs(log(_images(name) / _images(dataset))))
         return by_dataset[nearest] * _images(dataset) / _images(nearest)
 
@@ -56,7 +59,7 @@ class Durations:
 
     def remember(self, stage: Stage, seconds: float) -> None:
         known, kind = self._read(), _kind(stage)
-        # Half old, half new: stages of one name differ between methods, and the last of them should not speak for all.
+        # Half old, half new: trainings of one name differ between methods, and the last of them should not speak for all.
         known[kind] = round((known.get(kind, seconds) + seconds) / 2, 3)
         write_atomically(self.path, json.dumps(known, indent=1))
 
@@ -67,8 +70,18 @@ class Durations:
             return {}  # an estimate is not worth an error
 
 
-def _kind(stage: Stage) -> str:
-    return f"{stage.name} {_dataset(stage)}".strip()
+def _kind(stage: Stage, dataset: str | None = None) -> str:
+    return " ".join(filter(None, [stage.name, stage.config.get("method"), _dataset(stage) if dataset is None else dataset]))
+
+
+def _mean_by_dataset(known: Mapping[str, float], name: str) -> dict[str, float]:
+    """Returns {data set: mean over the methods} of stages of one name."""
+    found = defaultdict(list)
+    for kind, seconds in known.items():
+        first, *rest = kind.split()
+        if first == name and rest:
+            found[rest[-1]].append(seconds)
+    return {dataset: fmean(seconds) for dataset, seconds in found.items()}
 
 
 def _dataset(stage: Stage) -> str:

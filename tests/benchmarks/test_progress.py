@@ -65,6 +65,28 @@ def test_an_unknown_data_set_takes_as_long_as_the_one_nearest_in_size_image_for_
     assert durations.expected(on("openmoji-scenes-tiny")) == 1.0
 
 
+def ranking(method: str, dataset: str = "openmoji-scenes") -> Stage:
+    return Stage("ranking", "m:f", {"method": method}, {"data": data_stage(dataset)})
+
+
+def test_a_slow_method_does_not_speak_for_the_others(tmp_path):
+    durations = Durations(tmp_path / "durations.json")
+    durations.remember(ranking("blip"), 3000.0)
+    durations.remember(ranking("avg"), 100.0)
+    assert durations.expected(ranking("avg")) == 100.0
+    assert durations.doubt([ranking("avg")]) == ""
+    durations.remember(ranking("avg", "openmoji-scenes-30k"), 110.0)
+    assert durations.expected(ranking("blip", "openmoji-scenes-30k")) == pytest.approx(3000 * 31_014 / 11_500), "its own, on other data"
+
+
+def test_a_method_that_never_ran_takes_as_long_as_the_others_on_the_same_data(tmp_path):
+    durations = Durations(tmp_path / "durations.json")
+    durations.remember(ranking("blip"), 3000.0)
+    durations.remember(ranking("avg"), 100.0)
+    assert durations.expected(ranking("irgen")) == 1550.0
+    assert durations.doubt([ranking("irgen")])
+
+
 def test_what_never_ran_is_estimated_by_size_too(tmp_path):
     durations = Durations(tmp_path / "durations.json")
     whole, tiny = durations.expected(on("openmoji-scenes")), durations.expected(on("openmoji-scenes-tiny"))
