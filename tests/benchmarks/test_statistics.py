@@ -92,8 +92,7 @@ def test_blocks_change_nothing(monkeypatch):
     monkeypatch.setattr(statistics, "BLOCK", 50 * 8 * 30)
     parts = intervals(a_Q[None], clusters_Q, rng()), randomisation_tests(a_Q[None] - 0.5, clusters_Q, rng())
     np.testing.assert_allclose(whole[0], parts[0])
-    # Bytes drawn in another number of calls are other bytes: the estimate is the same, its last digit is not.
-    np.testing.assert_allclose(whole[1], parts[1], atol=0.02)
+    np.testing.assert_array_equal(whole[1], parts[1], "the very same bytes are drawn")
 
 
 def test_a_series_has_the_same_interval_in_any_company():
