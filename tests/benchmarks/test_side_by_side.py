@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 
 import numpy as np
 import pytest
 
 from benchmarks import side_by_side
+from benchmarks.campaign import Measured
 from benchmarks.metrics import Outcomes
+from benchmarks.render import MARKDOWN
 from benchmarks.run import main
 from benchmarks.stages import Store
 from benchmarks.tables import table
@@ -58,6 +61,7 @@ def test_the_tie_rule_is_recomputed_from_the_same_run():
     assert found.values["irgen", "official"].value == 40, "official counts codes"
     assert found.changes["avg", "clean+codes"].difference == 0
     assert found.by_rule["irgen", "clean"] == {"codes": 40, "optimistic": 40, "expected": 20, "index": 40, "pessimistic": 0}
+    assert {name for _, name in found.by_rule} == {"clean", "paper", "official"}, "what one rule alone moves has no rules to tell apart"
 
 
 def test_seeds_are_averaged_and_compared_with_the_same_seeds():
@@ -124,6 +128,37 @@ def test_markdown_shows_what_there_is_and_what_is_missing():
     rules = text.split("each tie rule")[1]
     assert "| IRGen" in rules and "| AVG" not in rules, "no rule changes what has no ties"
     assert "protocol official, selection on test" in text
+
+
+def test_each_number_stands_under_its_own_rule():
+    found = side(
+        summary("avg", "clean", 0.4, tied=2), summary("avg", "clean+exposure", 0.5, tied=2),
+        summary("avg", "clean+test-selection", 0.1, tied=2), summary("irgen", "clean", 0.4),
+    )  # fmt: skip
+    _, (_, factors, moved), (_, rules, tied) = side_by_side.tables_of(found, MARKDOWN)
+    assert factors == ["Method", "clean", "exposure", "selection on test", "tie rule codes"]
+    (irgen, avg) = ([re.split(r"\\| ", cell)[0] for cell in line] for line in moved)
+    assert avg == ["AVG", "20.0", "+5.0", "-15.0", "+20.0"]
+    assert irgen == ["IRGen", "40.0", "missing", "missing", "+0.0"], "a tie rule wants no other run"
+    assert rules == ["Method", "protocol", "codes, optimistic", "expected", "index", "pessimistic"]
+    assert tied == [["AVG", "clean", "40.0", "20.0", "40.0", "0.0"]]
+
+
+def test_what_is_committed_of_other_tables_is_left_out(tmp_path):
+    (tmp_path / "openmoji-scenes" / "runs").mkdir(parents=True)
+    for row in ("avg", "avg-beam10"):
+        stated = {**summary(row, "clean", 0.5), "format": 1, "method": "avg", "exposure": "none"}
+        (tmp_path / "openmoji-scenes" / "runs" / f"{row}-seed0.json").write_text(json.dumps(stated))
+    assert {row for row, _ in side_by_side.committed(table("table1"), "openmoji-scenes", tmp_path).values} == {"avg"}
+
+
+def test_a_cell_that_failed_under_any_protocol_is_told_by_the_exit_code(tmp_path, monkeypatch):
+    ended = iter([Measured(failures={("openmoji-scenes-tiny", "avg"): "no number"}), Measured()])
+    monkeypatch.setattr("benchmarks.campaign.measure", lambda *_, **__: next(ended))
+    monkeypatch.setattr("benchmarks.campaign.compute", lambda *_: None)
+    monkeypatch.setattr("benchmarks.prefetch.refuse_missing", lambda *_: None)
+    folders = ["--store", str(tmp_path / "store"), "--results", str(tmp_path / "results")]
+    assert main(["protocols", "--tiny", "--protocols", "clean,paper", *folders]) == 1
 
 
 def test_latex_and_csv_hold_the_same():

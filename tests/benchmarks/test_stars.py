@@ -68,6 +68,18 @@ def test_seeds_are_a_reading_where_there_are_two():
     assert star.second == "irgen", "references do not compete"
 
 
+def test_the_second_is_the_best_of_the_others():
+    shares = {"irgen": 0.4, "avg": 0.6, "grace-semantic": 0.5, "grace-numeric": 0.1}
+    found = stars(TABLE1, gathered("openmoji-scenes", "clean", [summary(row, share) for row, share in shares.items()]))
+    assert {(star.second, star.second_best) for star in found} == {("grace-semantic", 50)}
+
+
+def test_the_paired_test_swaps_all_captions_of_an_image_at_once():
+    """AVG finds 8 images more: of the 2 ** 8 ways to swap them, two are as far apart."""
+    found = stars(TABLE1, gathered("openmoji-scenes", "clean", [summary("avg", 0.54), summary("irgen", 0.5)]))
+    assert next(star.p for star in found if star.values == PAIRED) == pytest.approx(2 / 2**8, rel=0.15)
+
+
 def test_what_is_below_the_best_other_has_no_star():
     found = stars(TABLE1, gathered("openmoji-scenes", "clean", [summary("avg", 0.3), summary("irgen", 0.9)]))
     assert max(star.p for star in found) < 0.01
@@ -76,10 +88,11 @@ def test_what_is_below_the_best_other_has_no_star():
 
 
 def test_the_papers_own_stars_follow_from_its_printed_numbers():
-    """MS-COCO, R@1: (0.313 - 0.296) / sqrt(0.313 * 0.687 / 24999) = 5.80."""
+    """R@10 of Flickr30K: (0.912 - 0.725) / sqrt(0.912 * 0.088 / 4999) = 46.7; R@1 of MS-COCO: 5.80 in the same way."""
     found = printed_stars(TABLE1)
     assert [(star.data, star.column) for star in found] == [
         (f"the paper's {data}", column) for data in ("flickr30k", "mscoco-5k") for column in ("R@1", "R@5", "R@10")
     ]
+    assert found[2].t == pytest.approx((0.912 - 0.725) / math.sqrt(0.912 * 0.088 / 4_999))
     assert found[3].t == pytest.approx((0.313 - 0.296) / math.sqrt(0.313 * 0.687 / 24_999))
     assert all(star.starred for star in found)

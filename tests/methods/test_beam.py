@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from avg.padding import PAD
@@ -107,6 +107,7 @@ def test_a_small_beam_returns_valid_identifiers_with_their_true_scores(rows, see
 
 @settings(max_examples=60, deadline=None)
 @given(identifiers(), st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 4))
+@example(np.array([[0, END, PAD, PAD], [1, 1, 0, END], [1, 1, 1, END]]), 0, 3, 1)  # a shared prefix as long as the first identifier
 def test_best_first_is_exact_whatever_it_reads_at_once(rows, seed, k, at_once):
     trie, table = Trie.build(rows), Table(2, seed)
     found = best_first(table, DeviceTrie(trie), k, at_once)
@@ -141,6 +142,23 @@ def test_the_rest_of_identifiers_is_read_at_once():
     assert table.calls == 3
 
 
+@pytest.mark.parametrize("at_once", [1, 2])
+@pytest.mark.parametrize("lengths", [(6, 6, 6, 6, 6), (3, 6, 1, 2, 5)], ids=["even", "uneven"])
+def test_a_long_rest_is_read_in_parts(monkeypatch, at_once, lengths):
+    """The first token tells all apart; in whatever parts the others are read, an identifier scores the sum of all."""
+    monkeypatch.setattr("methods.decoding.beam.AT_ONCE", at_once)
+    rows = np.full((5, 6), PAD)
+    for first, length in enumerate(lengths):
+        rows[first, :length] = (first + 3 * np.arange(length)) % (END + 1)
+    for beams in (2, 5):
+        table = Table(3, 0)
+        found_QM, scores_QM = beam_search(table, DeviceTrie(Trie.build(rows)), beams)
+        for query, found in enumerate(found_QM.tolist()):
+            assert len(set(found)) == beams
+            np.testing.assert_allclose(scores_QM[query], [table.score(query, rows[row]) for row in found], rtol=1e-4, atol=1e-4)
+    assert table.calls == 1 + -(-5 // at_once)
+
+
 class Diverged(Table):
     """Knows what the first query asks for, and says what is no number of the second."""
 
@@ -163,3 +181,11 @@ def test_a_query_reads_as_much_in_company_as_alone(seed):
     trie = DeviceTrie(Trie.build(np.array([[a, b, END] for a in range(4) for b in range(4)])))
     alone, beside = (best_first(Table(queries, seed), trie, k=2, at_once=1).positions_Q for queries in (1, 3))
     assert alone[0] == beside[0] and len(set(beside.tolist())) > 1
+
+
+@pytest.mark.parametrize(("at_once", "calls"), [(1, 21), (4, 6)])
+def test_so_many_prefixes_are_read_at_once(at_once, calls):
+    """All identifiers are wanted: the root, 4 inner nodes, and the end of each of 16."""
+    trie, table = DeviceTrie(Trie.build(np.array([[a, b, END] for a in range(4) for b in range(4)]))), Table(1, 0)
+    assert best_first(table, trie, k=16, at_once=at_once).positions_Q.tolist() == [21]
+    assert table.calls == calls

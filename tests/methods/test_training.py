@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from avg.generators import create, load
 from avg.losses import discriminative_loss, summed_probabilities
 from avg.padding import PAD
 from methods.data import Exposure
-from methods.fitting.epoch_batches import passes
+from methods.fitting.epoch_batches import epoch_batches, passes
 from methods.fitting.identified import Identified, Shown
 from methods.fitting.objective import Batch
 from methods.fitting.processes import count
@@ -41,6 +42,24 @@ def test_identifiers_go_with_their_images_in_any_order():
     drawn = {tuple(split.draw(torch.tensor([1]), torch.Generator().manual_seed(seed))[0].tolist()) for seed in range(20)}
     assert drawn == {tuple(given[1]), (9, 9, 9)}
     np.testing.assert_array_equal(split.draw(torch.tensor([0, 5]), torch.Generator()), given[[0, 5]])
+    assert len(split.draw(torch.ones(20, dtype=torch.long), torch.Generator().manual_seed(0)).unique(dim=0)) == 2, "each draws for itself"
+
+
+def test_captions_are_read_with_their_own_words_states_and_vectors():
+    split, rows = splits()["train"], [7, 2]
+    read = split.text_source(SimpleNamespace(text_source=lambda batch: batch), torch.tensor(rows))
+    assert read.texts == tuple(captions()[row] for row in rows)
+    np.testing.assert_array_equal(read.vectors_BD, split.features.texts_QD[rows])
+    torch.testing.assert_close(read.states_BTH, read.vectors_BD[:, None, :STATE].expand(-1, 2, -1).bfloat16().float())
+
+
+def test_pictures_of_several_splits_keep_their_own_identifiers():
+    other, given = features(first_id=500), np.r_[codes(8), [[9, 9, 9]]]
+    second = Identified.join(other, (), given, np.r_[other.image_ids_N, 503])
+    shown = Shown.of({**splits(), "test": second}, ["train", "test"])
+    assert shown.identified.count_N.tolist() == [1] * (IMAGES + 3) + [2] + [1] * (IMAGES - 4)
+    drawn = shown.identified.draw(torch.arange(2 * IMAGES), torch.Generator())
+    np.testing.assert_array_equal(np.delete(drawn.numpy(), IMAGES + 3, 0), np.delete(np.r_[codes(), codes(8)], IMAGES + 3, 0))
 
 
 def test_captions_are_learned_and_the_best_checkpoint_is_kept():
@@ -103,6 +122,18 @@ def test_every_picture_is_shown_before_any_comes_again():
     assert len(drawn) == 20
     assert sorted(drawn[:7].tolist()) == sorted(drawn[7:14].tolist()) == list(range(7))
     assert len(set(drawn[14:].tolist())) == 6
+
+
+def test_batches_hold_whole_identifiers_and_no_column_of_padding():
+    uneven, stored = codes(), features()
+    for column in (1, 2):
+        uneven[np.arange(IMAGES) % 3 >= column, 3 - column :] = PAD
+    split = Identified.join(stored, captions(), uneven, stored.image_ids_N)
+    for batch in epoch_batches(split, Shown.of({"train": split}, ["train"]), 6, torch.Generator().manual_seed(0)):
+        for images, found in ((split.caption_images(batch.rows_B), batch.codes_BL), (batch.pictures_P, batch.picture_codes_PL)):
+            whole, length = split.codes_XL[images], found.shape[1]
+            assert torch.equal(found, whole[:, :length]) and (whole[:, length:] == PAD).all()
+            assert (found != PAD).any(0).all()
 
 
 def test_a_beam_that_died_is_no_candidate():
