@@ -149,9 +149,10 @@ def _missing(test: Test, evidence: Evidence) -> tuple[str, ...]:
             return recall_tests.unmeasured(evidence, rows_of(test), test.columns)
         case Harder() | Fails():
             return recall_tests.unmeasured(evidence, test.rows, test.columns)
-        case Faster() | Serves():
-            series = (*test.faster, *test.slower) if isinstance(test, Faster) else test.series
-            return tuple(name for name in series if not evidence.at(name, test.images))
+        case Faster():
+            return tuple(name for name in (*test.faster, *test.slower) if not evidence.at(name, test.images, test.galleries))
+        case Serves():
+            return tuple(name for name in test.series if not evidence.at(name, test.images))
         case Scales():
             return tuple(name for name in test.series if not speed_tests.curves(evidence, name, test.galleries))
         case Slows():

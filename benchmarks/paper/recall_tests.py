@@ -5,6 +5,7 @@ Q queries.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -112,7 +113,9 @@ def _unpaired(row: str, column: str, evidence: Evidence, larger: Evidence) -> tu
     if np.ptp(here) == np.ptp(there) == 0:  # all images alike: no spread to test by
         p, low, high = float(difference == 0), difference, difference
     else:
-        tested = ttest_ind(here, there, equal_var=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Precision loss")  # of one side all alike: the other's spread is all there is
+            tested = ttest_ind(here, there, equal_var=False)
         p, (low, high) = float(tested.pvalue), (100 * float(bound) for bound in tested.confidence_interval(LEVEL))
     what = f"{row}, {evidence.dataset} - {larger.dataset}"
     return Effect(what=what, at=column, value=difference, unit="points", low=low, high=high), p

@@ -79,10 +79,7 @@ def _ratio(evidence: Evidence, fast_series: str, slow_series: str, test: Faster)
     Galleries that both were timed with are compared; where there is none, each with each, since what reads every vector takes as long in
     any gallery and is timed with one.
     """
-    fast, slow = (
-        {gallery: point for gallery, point in evidence.at(series, test.images).items() if gallery in test.galleries}
-        for series in (fast_series, slow_series)
-    )
+    fast, slow = (evidence.at(series, test.images, test.galleries) for series in (fast_series, slow_series))
     pairs = [(name, name) for name in fast if name in slow] or [(one, other) for one in fast for other in slow]
     value, gallery = min((fast[one][SPEED] / slow[other][SPEED], one) for one, other in pairs)
     reserved = "".join(map(_reserved, (fast[gallery], slow.get(gallery) or next(iter(slow.values())))))

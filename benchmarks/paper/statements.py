@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import combinations, product
 
+from methods.timing.made_galleries import GALLERIES
+
 Pair = tuple[str, str]
 
 SLIGHT = 1.5
@@ -102,7 +104,7 @@ class Faster:
     slower: tuple[str, ...]
     times: float = 1.0
     images: int = LARGE
-    galleries: tuple[str, ...] = ("random", "clustered")
+    galleries: tuple[str, ...] = GALLERIES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ class Scales:
 
     series: tuple[str, ...]
     grows: bool = False
-    galleries: tuple[str, ...] = ("random", "clustered")
+    galleries: tuple[str, ...] = GALLERIES
 
 
 @dataclass(frozen=True, kw_only=True)

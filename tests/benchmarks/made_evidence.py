@@ -1,4 +1,4 @@
-"""Made-up measurements whose verdicts are known: the first so many images of a row are found."""
+"""Made-up measurements whose verdicts are known: the first so many images of a row are found; and how a test of them is asked for."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.metrics import Outcomes
+from benchmarks.paper.evidence import Evidence, gathered
+from benchmarks.paper.judgement import Finding, judge
+from benchmarks.paper.statements import Statement, Test
 
 IMAGES, PER = 200, 2
 
@@ -47,3 +50,20 @@ def speed_record() -> dict:
     settings = {"dataset": "ten", "full_size": False, "tiny": False, "hnsw_to": 300_000}
     machine = {"gpu": "", "threads": 2, "hardware": {"cpu": "Some CPU"}}
     return {"format": 1, "settings": settings, "machine": machine, "blip": {}, "points": points, "command": "python -m this"}
+
+
+def statement(test: Test, key: str = "one") -> Statement:
+    return Statement(key=key, text="One", said=(("1", 1),), test=test, measured_by="table1")
+
+
+def asked(test: Test, evidence: Evidence) -> Finding:
+    (found,) = judge([statement(test)], evidence)
+    return found
+
+
+def rows(**shares: float) -> Evidence:
+    return gathered("openmoji-scenes", "clean", [summary(row, share) for row, share in shares.items()])
+
+
+def speed(*points) -> Evidence:
+    return Evidence(dataset="openmoji-scenes", protocol="clean", points=points)

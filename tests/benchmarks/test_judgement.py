@@ -22,27 +22,8 @@ from benchmarks.paper.statements import (
     Near,
     Rises,
     Slows,
-    Statement,
-    Test,
 )
-from tests.benchmarks.made_evidence import point, summary
-
-
-def statement(test: Test, key: str = "one") -> Statement:
-    return Statement(key=key, text="One", said=(("1", 1),), test=test, measured_by="table1")
-
-
-def asked(test: Test, evidence: Evidence) -> Finding:
-    (found,) = judge([statement(test)], evidence)
-    return found
-
-
-def rows(**shares: float) -> Evidence:
-    return gathered("openmoji-scenes", "clean", [summary(row, share) for row, share in shares.items()])
-
-
-def speed(*points) -> Evidence:
-    return Evidence(dataset="openmoji-scenes", protocol="clean", points=points)
+from tests.benchmarks.made_evidence import asked, point, rows, speed, statement, summary
 
 
 def test_one_row_beats_others_if_it_beats_the_best_of_them():
@@ -144,7 +125,6 @@ def test_more_images_are_harder():
     assert asked(harder, with_larger({}, {})).on == "openmoji-scenes", "what is to be measured first"
 
 
-@pytest.mark.filterwarnings("ignore:Precision loss")
 def test_images_that_are_all_alike_give_no_spread_to_test_by():
     """On one side alone they leave that of the other."""
 

@@ -7,8 +7,7 @@ import pytest
 
 from benchmarks.paper.evidence import Evidence, gathered
 from benchmarks.paper.statements import Faster, Scales, Serves, Slows
-from tests.benchmarks.made_evidence import point, summary
-from tests.benchmarks.test_judgement import asked, rows, speed
+from tests.benchmarks.made_evidence import asked, point, rows, speed, summary
 
 
 def test_faster_by_a_factor_beyond_what_timing_can_tell():
@@ -92,6 +91,8 @@ def test_galleries_that_do_not_count_decide_nothing():
     assert asked(Scales(series=("a",)), speed(*random, *clustered)).word == "not supported"
     assert asked(Scales(series=("a",), galleries=("random",)), speed(*random, *clustered)).word == "supported"
     assert asked(Scales(series=("a",), galleries=("random",)), speed(*clustered)).missing == ("a",)
+    one_kind = Faster(faster=("a",), slower=("b",), galleries=("random",))
+    assert asked(one_kind, speed(point("a", 300_000, 9.0), point("b", 300_000, 9.0, "clustered"))).missing == ("b",)
     points = (
         point("a", 300_000, 50.0),
         point("b", 300_000, 10.0),
