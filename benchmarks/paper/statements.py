@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from itertools import combinations, product
 
-from methods.timing.made_galleries import GALLERIES
-
 Pair = tuple[str, str]
 
 SLIGHT = 1.5
@@ -104,7 +102,7 @@ class Faster:
     slower: tuple[str, ...]
     times: float = 1.0
     images: int = LARGE
-    galleries: tuple[str, ...] = GALLERIES
+    galleries: tuple[str, ...] = ("random", "clustered")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +124,7 @@ class Scales:
 
     series: tuple[str, ...]
     grows: bool = False
-    galleries: tuple[str, ...] = GALLERIES
+    galleries: tuple[str, ...] = ("random", "clustered")
 
 
 @dataclass(frozen=True, kw_only=True)
