@@ -21,7 +21,6 @@ from benchmarks.metrics import Outcomes, Rule, hits, same_queries
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.record import read_measured
 from benchmarks.spec import RECALL
-from methods.timing.made_galleries import GALLERIES
 
 CUT = {column.key: column.k for column in RECALL}
 LARGER = {"openmoji-scenes": "openmoji-scenes-5k", "flickr30k": "mscoco-5k"}
@@ -75,10 +74,10 @@ class Evidence:
         _, cluster_Q = np.unique(self.clusters_Q, return_inverse=True)
         return np.bincount(cluster_Q, weights=hits_Q) / np.bincount(cluster_Q)
 
-    def at(self, series: str, images: int, kinds: Sequence[str] = GALLERIES) -> dict[str, Mapping[str, Any]]:
-        """Returns {gallery: point} of a series at a gallery size, in galleries of some kinds."""
+    def at(self, series: str, images: int, kinds: Sequence[str] | None = None) -> dict[str, Mapping[str, Any]]:
+        """Returns {gallery: point} of a series at a gallery size, in galleries of these kinds, or of any."""
         points = [point for point in self.points if point["series"] == series and point["images"] == images]
-        return {point["gallery"]: point for point in points if point["gallery"] in kinds}
+        return {point["gallery"]: point for point in points if kinds is None or point["gallery"] in kinds}
 
 
 def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]) -> Evidence:
