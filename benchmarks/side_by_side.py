@@ -175,8 +175,8 @@ def tables_of(side: Side, style: Style) -> list[TextTable]:
 def notes_of(side: Side) -> list[str]:
     return [
         "R@1 in percent with its 95 % interval (bootstrap over images); where ± is given, the standard deviation over seeds. Differences "
-        f"are from {BASE}, paired by query and seed; *: p < {ALPHA} (paired randomisation test over images, Holm over "
-        "all of them but those that rest on one ranking and one tie rule, and are zero by themselves).",
+        f"are from {BASE}, paired by query, over the seeds that both have; *: p < {ALPHA} (paired randomisation test over images, Holm "
+        "over all of them but those that rest on one ranking and one tie rule, and are zero by themselves).",
         *side.notes,
     ]
 

@@ -134,7 +134,8 @@ def notes_of(found: Curves) -> list[str]:
     return [
         f"Protocol clean; the test scenes and queries of {found.home} at every size, and each training split holds the smaller ones. The "
         "encoder is fitted on the same training scenes as what is built on it. 95 % intervals from a bootstrap over images; where ± is "
-        f"given, the standard deviation over seeds. *: p < {ALPHA} (paired randomisation test over images, Holm over all of them).",
+        "given, the standard deviation over seeds, and two rows are compared over the seeds that both have. *: "
+        f"p < {ALPHA} (paired randomisation test over images, Holm over all of them).",
         *found.remarks,
     ]
 

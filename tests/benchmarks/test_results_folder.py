@@ -17,7 +17,7 @@ from benchmarks.user_error import UserError
 from methods.files import durable
 from tests.benchmarks.test_campaign import TABLE, run
 
-COMMITTED = [Path(__file__).resolve().parents[2] / name for name in ("results", "results/seeds")]
+COMMITTED = Path(__file__).resolve().parents[2] / "results"
 
 
 def contents(folder):
@@ -194,21 +194,19 @@ def test_rows_of_an_older_version_are_no_variant(cell_work, listed, store, resul
 
 def test_what_is_committed_takes_the_rows_of_its_table():
     table = tables.table("table1")
-    for results in COMMITTED:
-        for path in results.glob("*/runs"):
-            dataset, _, protocol = path.parent.name.partition("@")
-            results_folder.refuse_mixing(table, campaign.plan_cells(table, [dataset], protocol or "clean"), results)
+    for path in COMMITTED.glob("*/runs"):
+        dataset, _, protocol = path.parent.name.partition("@")
+        results_folder.refuse_mixing(table, campaign.plan_cells(table, [dataset], protocol or "clean"), COMMITTED)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("results", COMMITTED, ids=lambda path: path.name)
-def test_what_is_committed_is_what_its_summaries_say(results):
-    paths = list(results.glob("*/table?.md"))
+def test_what_is_committed_is_what_its_summaries_say():
+    paths = list(COMMITTED.glob("*/table?.md"))
     assert paths
     for path in paths:
         dataset, _, protocol = path.parent.name.partition("@")
-        measured = campaign.Measured(summaries=results_folder.committed(results, [dataset], protocol or "clean"))
-        assert path.read_text() == markdown(results_folder.grid(tables.table(path.stem), [dataset], measured, results))
+        measured = campaign.Measured(summaries=results_folder.committed(COMMITTED, [dataset], protocol or "clean"))
+        assert path.read_text() == markdown(results_folder.grid(tables.table(path.stem), [dataset], measured, COMMITTED))
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 2}', '{"format": 1}'])

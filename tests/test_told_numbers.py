@@ -1,0 +1,64 @@
+"""Numbers of README and findings that were copied from result files, beside those files."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "results" / "openmoji-scenes"
+ROWS = {
+    "AVG": "avg",
+    "IRGen": "irgen",
+    "GRACE, semantic": "grace-semantic",
+    "GRACE, structured": "grace-structured",
+    "GRACE, numbers": "grace-numeric",
+    "GRACE, strings": "grace-string",
+    "CLIP": "clip",
+    "the common encoder (CLIP)": "clip",
+}
+
+
+def cells_after(document: str, header: str) -> dict[str, list[str]]:
+    """Returns {first cell: other cells} of the Markdown table whose header is this line."""
+    _, found, rest = (ROOT / document).read_text().partition(f"\n{header}\n")
+    assert found, header
+    rows = [line.strip("| ").split("|") for line in rest.partition("\n\n")[0].splitlines()[1:]]
+    return {first.strip(): [cell.strip() for cell in cells] for first, *cells in rows}
+
+
+def values(name: str, column: str) -> dict[tuple[str, str], str]:
+    """Returns {(row, what stands in a column): R@1 as it is printed} of a CSV file."""
+    with (RESULTS / name).open() as file:
+        return {(line["row"], line[column]): f"{float(line['value']):.1f}" for line in csv.DictReader(file) if line["value"]}
+
+
+def test_the_readme_shows_the_committed_table_1():
+    block = re.search("<!-- table1 -->(.*)<!-- /table1 -->", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert block
+    shown = [line for line in block[1].splitlines() if line.startswith("|")]
+    committed = (RESULTS / "table1.md").read_text().splitlines()
+    assert shown == [line for line in committed if line.startswith("|")]
+
+
+def test_the_readme_tells_the_committed_protocols():
+    found = values("protocols.csv", "protocol")
+    names = {
+        "clean": "clean",
+        "paper": "paper",
+        "official": "official",
+        "clean, but pseudo-queries of test images are trained on": "clean+exposure",
+        "clean, but checkpoints are chosen on test": "clean+test-selection",
+    }
+    for label, cells in cells_after("README.md", f"| | {' | '.join(names)} |").items():
+        assert cells == [found.get((ROWS[label], name), "missing") for name in names.values()], label
+
+
+def test_the_findings_tell_the_committed_training_sizes():
+    scenes = ["2,500", "5,000", "10,000", "29,000"]
+    found = values("training-size.csv", "train")
+    rows = cells_after("docs/findings.md", f"| training scenes | {' | '.join(scenes)} |")
+    for label in rows.keys() & ROWS.keys():
+        assert rows[label] == [found.get((ROWS[label], size.replace(",", "")), "") for size in scenes], label
+    assert len(rows.keys() & ROWS.keys()) > 3
