@@ -37,6 +37,11 @@ def contest(contenders: Sequence[Contender], rounds: int, say: Callable[[str], N
     return seconds
 
 
+def on_threads(threads: int, cpu: str) -> str:
+    """Returns where something was timed, as `2 threads of AMD EPYC`."""
+    return f"{threads} thread{'' if threads == 1 else 's'} of {cpu}"
+
+
 def rate(queries: int, seconds: Sequence[float]) -> float:
     """Returns queries per second in the median round."""
     return queries / median(seconds)

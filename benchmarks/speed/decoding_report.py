@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.contest import figures, rate, ratio
+from benchmarks.contest import figures, on_threads, rate, ratio
 from benchmarks.drawing import save, set_style
 from benchmarks.render import LATEX, MARKDOWN, Style
 from benchmarks.side_tables import TextTable, tables_as_latex, tables_as_markdown
@@ -52,7 +52,7 @@ def queries_per_second(record: Record) -> float:
 def told(stored: Mapping[str, Any]) -> str:
     """Returns what was measured, and on what."""
     settings = stored["settings"]
-    machine = settings["gpu"] or f"{settings['threads']} threads of {stored['environment']['hardware']['cpu']}"
+    machine = settings["gpu"] or on_threads(settings["threads"], stored["environment"]["hardware"]["cpu"])
     return (
         f"Queries per second, {settings['size']} shape with random weights, {settings['dtype']}, on {machine}; median of "
         f"{settings['rounds']} rounds in which all took turns (the slowest ran once). A caption has 20 tokens, a code 4 of 1,024."

@@ -10,7 +10,7 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.contest import WARM, Contender, contest, now, rate, timed
+from benchmarks.contest import WARM, Contender, contest, now, on_threads, rate, timed
 
 if TYPE_CHECKING:
     from methods.timing.serving import Models, Pairs, Way
@@ -51,8 +51,7 @@ Once = Callable[[str, Callable[[], list[Point]]], list[Point]]
 
 def place(machine: Mapping[str, Any], full_size: bool = False) -> str:
     """Returns what a record was timed on, in words. At full size generators compute in the format of towers, else in float32."""
-    threads = machine["threads"]
-    where = f"{threads} thread{'' if threads == 1 else 's'} of {machine['hardware']['cpu']}"
+    where = on_threads(machine["threads"], machine["hardware"]["cpu"])
     if machine["gpu"]:
         where = f"{machine['gpu']}; on {where} what faiss searches, the paper's way to search, and the order of AVG's list by CLIP"
     if "products" not in machine:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cells import CellPlan, indexed
-from benchmarks.contest import Contender, contest, rate
+from benchmarks.contest import Contender, contest, on_threads, rate
 from benchmarks.environment import environment
 from benchmarks.metrics import hits, outcomes
 from benchmarks.render import LATEX, latex_float, latex_row
@@ -100,7 +100,7 @@ HEADERS = ("search", "the best code is first", "of the ten best codes", "R@1", "
 def told(found: Mapping[str, Any]) -> str:
     return (
         f"{found['row']} on {found['dataset']}, {found['split']} split, {found['images']:,} images, the first "
-        f"{found['queries']:,} queries; {found['threads']} threads of {found['environment']['hardware']['cpu']}, search alone, median of "
+        f"{found['queries']:,} queries; {on_threads(found['threads'], found['environment']['hardware']['cpu'])}, search alone, median of "
         f"{found['rounds']} rounds by turns. Agreement is with the exact answer; of the line in bfloat16, with the same beam in float32."
     )
 
