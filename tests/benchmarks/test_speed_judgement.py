@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.paper.evidence import Evidence, gathered
-from benchmarks.paper.statements import Faster, Scales, Serves, Slows
+from benchmarks.paper.statements import GALLERIES, Faster, Scales, Serves, Slows
+from methods.timing import made_galleries
 from tests.benchmarks.made_evidence import asked, point, rows, speed, summary
 
 
@@ -34,6 +35,10 @@ def test_the_gallery_where_it_is_least_decides():
     # what was timed in one gallery stands for all
     assert asked(faster, speed(*fast, point("b", 300_000, 10.0))).effect.value == 5
     assert asked(faster, speed(fast[1], point("b", 300_000, 10.0))).effect.value == 2
+
+
+def test_claims_ask_for_every_gallery_that_is_made():
+    assert GALLERIES == made_galleries.GALLERIES
 
 
 def test_serving_is_a_number_of_queries_a_second():
