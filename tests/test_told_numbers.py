@@ -28,9 +28,9 @@ def cells_after(document: str, header: str) -> dict[str, list[str]]:
     return {first.strip(): [cell.strip() for cell in cells] for first, *cells in rows}
 
 
-def values(name: str, column: str) -> dict[tuple[str, str], str]:
+def values(name: str, column: str, folder: Path = RESULTS) -> dict[tuple[str, str], str]:
     """Returns {(row, what stands in a column): R@1 as it is printed} of a CSV file."""
-    with (RESULTS / name).open() as file:
+    with (folder / name).open() as file:
         return {(line["row"], line[column]): f"{float(line['value']):.1f}" for line in csv.DictReader(file) if line["value"]}
 
 
@@ -64,3 +64,11 @@ def test_the_findings_tell_the_committed_training_sizes():
     for label in rows.keys() & ROWS.keys():
         assert rows[label] == [found.get((ROWS[label], size.replace(",", "")), "") for size in scenes], label
     assert len(rows.keys() & ROWS.keys()) > 3
+
+
+def test_the_findings_tell_the_committed_table_1_of_both_galleries():
+    rows = cells_after("docs/findings.md", "| | 1,000 images | 5,000 images |")
+    galleries = [values("table1.csv", "column", ROOT / "results" / name) for name in ("openmoji-scenes", "openmoji-scenes-5k")]
+    assert rows.keys() >= ROWS.keys() - {"the common encoder (CLIP)"}
+    for label in rows.keys() & ROWS.keys():
+        assert rows[label][:2] == [found.get((ROWS[label], "R@1"), "missing") for found in galleries], label
