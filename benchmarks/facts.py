@@ -126,12 +126,24 @@ class FactLine:
 
 def least_seconds(summaries: Summaries) -> dict[str, float]:
     """Returns {stage key: the least seconds} of all that rows rest on: rows that share a stage may have been measured when it had been made
-    again, beside other work or not."""
-    found: dict[str, float] = {}
+    again, beside other work or not. Where it was once made without interruption, what was interrupted does not count."""
+    whole, last_parts = dict[str, float](), dict[str, float]()
     for summary in summaries:
         for label, seconds in summary.get("seconds", {}).items():
             if key := summary.get("stages", {}).get(label):
+                found = last_parts if label in summary.get("resumed", ()) else whole
                 found[key] = min(found.get(key, inf), seconds)
+    return last_parts | whole
+
+
+def _known_in_part(summaries: Summaries) -> dict[str, list[str]]:
+    """Returns {row key: its stages of training, of which none was made without interruption for any row}; not of rows without."""
+    whole = {key for s in summaries for label, key in s.get("stages", {}).items() if label not in s.get("resumed", ())}
+    found: dict[str, list[str]] = {}
+    for summary in summaries:
+        for label in summary.get("resumed", ()):
+            if _trains(label) and summary.get("stages", {}).get(label) not in whole:
+                found.setdefault(summary["row"], []).append(label)
     return found
 
 
@@ -173,9 +185,8 @@ def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, 
     if not table.facts:
         return []
     said = []
-    resumed = {summary["row"]: trained for summary in summaries if (trained := list(filter(_trains, summary.get("resumed", ()))))}
-    if resumed:
-        told = "; ".join(f"{row.label} ({', '.join(resumed[row.key])})" for row in table.rows if row.key in resumed)
+    if in_part := _known_in_part(summaries):
+        told = "; ".join(f"{row.label} ({', '.join(dict.fromkeys(in_part[row.key]))})" for row in table.rows if row.key in in_part)
         said.append(f"More minutes of training than the table says, since stages that were interrupted count their last run alone: {told}.")
     if speed is None:
         asked = f"`python -m benchmarks.run figure4 --dataset {dataset}`"

@@ -51,6 +51,10 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.before_Q)
 
+    def same(self, other: Outcomes) -> bool:
+        """Says whether every query's target stands where it does in the other."""
+        return self.depth == other.depth and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in ARRAYS)
+
     def pack(self) -> dict[str, Any]:
         """Returns a JSON-able dict that `unpack` reads: each array as base64 of zlib of little-endian int32."""
         arrays = {name: base64.b64encode(zlib.compress(getattr(self, name).astype("<i4").tobytes(), 9)).decode() for name in ARRAYS}

@@ -33,7 +33,7 @@ class Evidence:
 
     Args:
         outcomes: {row key: {seed: outcomes}}, as `benchmarks.estimates` names seeds.
-        seconds: {row key: seconds of search for one query, the median over seeds}.
+        slowness: {row key: time of all searches over that of reading their captions, the median over seeds}.
         threads: {row key: on how many threads those were taken}; not of rows that do not say it, or were timed on several numbers.
         points: the speed record's, of one query at a time, see `benchmarks.run figure4`.
         shared: {row key: {with whom: shares of images that have the first 1, 2, ... vokens in common}}, the identifier report's.
@@ -46,7 +46,7 @@ class Evidence:
     protocol: str
     rule: Rule = "expected"
     outcomes: Mapping[str, Mapping[int, Outcomes]] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    slowness: Mapping[str, float] = field(default_factory=dict)
     threads: Mapping[str, int] = field(default_factory=dict)
     points: Sequence[Mapping[str, Any]] = ()
     shared: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
@@ -87,19 +87,19 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
         ValueError: unknown protocol, or rows that were measured on different queries.
     """
     outcomes: dict[str, dict[int, Outcomes]] = {}
-    seconds: dict[str, list[float]] = {}
+    slowness: dict[str, list[float]] = {}
     threads: dict[str, set[int | None]] = {}
     for summary in summaries:
         outcomes.setdefault(summary["row"], {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
-        if summary.get("search_seconds"):
-            seconds.setdefault(summary["row"], []).append(summary["search_seconds"] / summary["queries"])
+        if summary.get("search_seconds") and summary.get("encode_seconds"):
+            slowness.setdefault(summary["row"], []).append(summary["search_seconds"] / summary["encode_seconds"])
             threads.setdefault(summary["row"], set()).add(summary.get("threads"))
     return Evidence(
         dataset=dataset,
         protocol=protocol,
         rule=rules_of(protocol).ties,
         outcomes=outcomes,
-        seconds={row: median(values) for row, values in seconds.items()},
+        slowness={row: median(values) for row, values in slowness.items()},
         threads={row: number for row, (number, *others) in threads.items() if number and not others},
         clusters_Q=same_queries(dataset, ((f"row {summary['row']}", summary) for summary in summaries)),
         remarks=one_training.notes([(summary["row"], summary) for summary in summaries], "all"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -94,6 +95,16 @@ def finished(
         return None, []
     split = Dataset(store.folder(done[0].data)).split("test")
     return split, [_answers(plan, split, store) for plan in done]
+
+
+def of_other_trainings(methods: Sequence[Answers], summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the labels of methods that answer otherwise than was measured: what is trained elsewhere or again has other weights."""
+    measured = {summary["row"]: summary for summary in summaries if summary["seed"] == 0}
+    return [
+        method.label
+        for method in methods
+        if method.key in measured and not method.outcomes.same(Outcomes.unpack(measured[method.key]["outcomes"]))
+    ]
 
 
 def labels() -> dict[str, str]:

@@ -121,3 +121,12 @@ def test_minutes_that_are_of_the_last_run_alone_are_told():
     told_of = [note for note in made.groups[0].fact_notes if "their last run alone" in note]
     assert len(told_of) == 1 and told_of[0].endswith(": AVG (generator)."), "an index is no training"
     assert not any("their last run alone" in note for note in grid(None).groups[0].fact_notes)
+
+
+def test_of_a_stage_that_was_made_twice_the_run_that_was_not_interrupted_counts():
+    one, other = summary("clip", 0.0), summary("avg", 2.0)
+    one |= {"seconds": {"encoder": 60.0}, "stages": {"encoder": "key"}, "resumed": ["encoder"], "index_bytes": 1}
+    other |= {"seconds": {"encoder": 600.0}, "stages": {"encoder": "key"}, "index_bytes": 1}
+    made = build_grid(KNOWN, [DATASET], [one, other], speed={DATASET: speed_record()})
+    assert told(made, "clip")["training-minutes"] == told(made, "avg")["training-minutes"] == "10"
+    assert not any("their last run alone" in note for note in made.groups[0].fact_notes)

@@ -17,7 +17,7 @@ from benchmarks.metrics import outcomes
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.rankings import outside, trec
 from benchmarks.report import provenance
-from benchmarks.report.answers import Answers, drawn, finished
+from benchmarks.report.answers import Answers, drawn, finished, of_other_trainings
 from benchmarks.report.browser import browsed
 from benchmarks.report.documents import Document, absent_figures, documents, markdown, measured_tables, of_no_dataset
 from benchmarks.run import main
@@ -340,3 +340,7 @@ def test_answers_are_those_of_the_store(cell_work, store, monkeypatch):
     assert (found.paradigm, found.codes) == ("two-tower", {})
     assert found.outcomes.before_Q.tolist() == [0] * 20
     assert found.worst(5).tolist() == []
+    elsewhere = replace(found.outcomes, before_Q=found.outcomes.before_Q + 1)
+    for measured, others in ((found.outcomes, []), (elsewhere, ["T"])):
+        assert of_other_trainings([found], [{"row": "tower", "seed": 0, "outcomes": measured.pack()}]) == others
+    assert of_other_trainings([found], [{"row": "tower", "seed": 1, "outcomes": elsewhere.pack()}]) == [], "seed 0 is shown"

@@ -126,5 +126,9 @@ def test_a_setting_slows_the_search():
     assert asked(slows, times(1, 2, 4)).word == "supported"
     assert asked(slows, times(4, 4, 4)).word == "not supported"
     assert asked(slows, rows(a=0.5)).missing == ("b", "c")
+    busy = (("a", 1.0), ("b", 2.0), ("c", 4.0))
+    drifting = [summary(row, 0.5, seconds=slow) | {"threads": 1, "encode_seconds": slow / 2} for row, slow in busy]
+    flat = asked(slows, gathered("openmoji-scenes", "clean", drifting))
+    assert flat.word == "not supported" and flat.effect.at == "search / text encoding", "a busy machine is no slope"
     for threads, told in (((2, 2, 1), "a: 2, b: 2, c: 1"), ((2, None, 2), "a: 2, b: unknown, c: 2"), ((None,) * 3, "none says how many")):
         assert asked(slows, times(1, 2, 4, threads=threads)).missing == (f"times on equally many threads ({told})",)
