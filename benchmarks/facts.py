@@ -127,18 +127,24 @@ class FactLine:
 def least_seconds(summaries: Summaries) -> dict[str, float]:
     """Returns {stage key: the least seconds} of all that rows rest on: rows that share a stage may have been measured when it had been made
     again, beside other work or not. Where it was once made without interruption, what was interrupted does not count."""
+    whole, last_parts = _measured_seconds(summaries)
+    return last_parts | whole
+
+
+def _measured_seconds(summaries: Summaries) -> tuple[dict[str, float], dict[str, float]]:
+    """Returns {stage key: the least seconds} of whole runs, and of the last parts of interrupted ones."""
     whole, last_parts = dict[str, float](), dict[str, float]()
     for summary in summaries:
         for label, seconds in summary.get("seconds", {}).items():
             if key := summary.get("stages", {}).get(label):
                 found = last_parts if label in summary.get("resumed", ()) else whole
                 found[key] = min(found.get(key, inf), seconds)
-    return last_parts | whole
+    return whole, last_parts
 
 
 def _known_in_part(summaries: Summaries) -> dict[str, list[str]]:
-    """Returns {row key: its stages of training, of which none was made without interruption for any row}; not of rows without."""
-    whole = {key for s in summaries for label, key in s.get("stages", {}).items() if label not in s.get("resumed", ())}
+    """Returns {row key: those of its stages of training that were interrupted whenever they were made}, of rows that have any."""
+    whole, _ = _measured_seconds(summaries)
     found: dict[str, list[str]] = {}
     for summary in summaries:
         for label in summary.get("resumed", ()):
@@ -194,8 +200,8 @@ def notes(table: Table, dataset: str, summaries: Summaries, speed: Mapping[str, 
     said.append(
         f"Queries per second: one query at a time, text encoding included, {IMAGES:,} images of which all but the real ones are random, on "
         f"{place(speed['machine'])} (Figure 4). Large sets: yes where that is at least {ENOUGH:g}. Training: minutes of all "
-        "stages that precede an index, extraction of features among them, each with the least that it took for any row. Index: of the "
-        "pictures that recall is of, and of so many."
+        "stages that precede an index, extraction of features among them, each with the least that it took for any row, without "
+        "interruption where it ever was. Index: of the pictures that recall is of, and of so many."
     )
     if others := _other_models(table, summaries, speed):
         said.append(

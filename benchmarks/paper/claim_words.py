@@ -148,8 +148,8 @@ def notes(found: Report) -> list[str]:
         "medians of one session, without an interval, or extrapolated from "
         f"such, as said; within × {TIMING:g} of the bound they are inconclusive. Slope, with Student's interval: against log size, of "
         "the log of a search's time over that of reading the caption in the same rounds, since a machine's speed drifts between sizes; "
-        "against a log setting, of log seconds of search, where rows are timed while they are evaluated, once, and again where the store's "
-        "folder `ranking` was deleted.",
+        "against a log setting, of the same, or of log seconds of search where the generator itself reads the words; rows are timed while "
+        "they are evaluated, once, and again where the store's folder `ranking` was deleted.",
         *speeds,
         *found.remarks,
         *([left_out] if found.left_out else []),

@@ -23,6 +23,8 @@ from benchmarks.record import read_measured
 from benchmarks.spec import RECALL
 
 CUT = {column.key: column.k for column in RECALL}
+READING = 0.01
+"""Of the time of a search: what less is spent before it is no reading of the caption."""
 LARGER = {"openmoji-scenes": "openmoji-scenes-5k", "flickr30k": "mscoco-5k"}
 """Where the same methods are asked to search more images: the paper's two data sets, and our two with one training set."""
 
@@ -33,7 +35,9 @@ class Evidence:
 
     Args:
         outcomes: {row key: {seed: outcomes}}, as `benchmarks.estimates` names seeds.
-        slowness: {row key: time of all searches over that of reading their captions, the median over seeds}.
+        seconds: {row key: seconds of search for one query, the median over seeds}.
+        over_reading: {row key: time of all searches over that of reading their captions before, the median over seeds}; not of rows that
+            read them in the search, as generators of words do.
         threads: {row key: on how many threads those were taken}; not of rows that do not say it, or were timed on several numbers.
         points: the speed record's, of one query at a time, see `benchmarks.run figure4`.
         shared: {row key: {with whom: shares of images that have the first 1, 2, ... vokens in common}}, the identifier report's.
@@ -46,7 +50,8 @@ class Evidence:
     protocol: str
     rule: Rule = "expected"
     outcomes: Mapping[str, Mapping[int, Outcomes]] = field(default_factory=dict)
-    slowness: Mapping[str, float] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    over_reading: Mapping[str, float] = field(default_factory=dict)
     threads: Mapping[str, int] = field(default_factory=dict)
     points: Sequence[Mapping[str, Any]] = ()
     shared: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
@@ -87,19 +92,23 @@ def gathered(dataset: str, protocol: str, summaries: Sequence[Mapping[str, Any]]
         ValueError: unknown protocol, or rows that were measured on different queries.
     """
     outcomes: dict[str, dict[int, Outcomes]] = {}
-    slowness: dict[str, list[float]] = {}
+    seconds: dict[str, list[float]] = {}
+    over_reading: dict[str, list[float]] = {}
     threads: dict[str, set[int | None]] = {}
     for summary in summaries:
         outcomes.setdefault(summary["row"], {})[seed_of(summary)] = Outcomes.unpack(summary["outcomes"])
-        if summary.get("search_seconds") and summary.get("encode_seconds"):
-            slowness.setdefault(summary["row"], []).append(summary["search_seconds"] / summary["encode_seconds"])
+        if search := summary.get("search_seconds"):
+            seconds.setdefault(summary["row"], []).append(search / summary["queries"])
+            if (reading := summary.get("encode_seconds") or 0.0) > READING * search:
+                over_reading.setdefault(summary["row"], []).append(search / reading)
             threads.setdefault(summary["row"], set()).add(summary.get("threads"))
     return Evidence(
         dataset=dataset,
         protocol=protocol,
         rule=rules_of(protocol).ties,
         outcomes=outcomes,
-        slowness={row: median(values) for row, values in slowness.items()},
+        seconds={row: median(values) for row, values in seconds.items()},
+        over_reading={row: median(values) for row, values in over_reading.items() if len(values) == len(seconds[row])},
         threads={row: number for row, (number, *others) in threads.items() if number and not others},
         clusters_Q=same_queries(dataset, ((f"row {summary['row']}", summary) for summary in summaries)),
         remarks=one_training.notes([(summary["row"], summary) for summary in summaries], "all"),

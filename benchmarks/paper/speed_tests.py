@@ -49,15 +49,19 @@ def scales(test: Scales, evidence: Evidence) -> Scored:
 
 
 def slows(test: Slows, evidence: Evidence) -> Scored:
-    """Of the same ratio as `scales`: each row is timed in a run of its own, batches of captions read and searched by turns."""
+    """Of the same ratio as `scales`, where all rows read captions before they search: each is timed in a run of its own, batches of
+    captions read and searched by turns. Else of the time of the search."""
     rows = list(test.rows)
-    found = _slope([(test.rows[row], evidence.slowness[row]) for row in rows], f"{rows[0]} to {rows[-1]}", "search / text encoding")
+    times, told = evidence.over_reading, "search / text encoding"
+    if any(row not in times for row in rows):
+        times, told = evidence.seconds, "search"
+    found = _slope([(test.rows[row], times[row]) for row in rows], f"{rows[0]} to {rows[-1]}", told)
     return above(*_bounds(found), FLAT), found
 
 
 def untimed(test: Slows, evidence: Evidence) -> tuple[str, ...]:
     """Returns the rows whose searches were not timed, or in words that it is not known that all were on one number of threads."""
-    lacking = tuple(row for row in test.rows if row not in evidence.slowness)
+    lacking = tuple(row for row in test.rows if row not in evidence.seconds)
     threads = {evidence.threads.get(row) for row in test.rows}
     if lacking or (len(threads) == 1 and None not in threads):
         return lacking

@@ -131,7 +131,7 @@ class Scales:
 
 @dataclass(frozen=True, kw_only=True)
 class Slows:
-    """The time of a search grows with a setting: {row: its value}. All rows read captions by the same text tower."""
+    """The time of a search grows with a setting: {row: its value}. All rows read captions by the same model."""
 
     rows: Mapping[str, int]
 

@@ -97,8 +97,8 @@ def finished(
     return split, [_answers(plan, split, store) for plan in done]
 
 
-def of_other_trainings(methods: Sequence[Answers], summaries: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the labels of methods that answer otherwise than was measured: what is trained elsewhere or again has other weights."""
+def answering_otherwise(methods: Sequence[Answers], summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the labels of methods whose answers are not those that were measured: trained elsewhere or again, they have other weights."""
     measured = {summary["row"]: summary for summary in summaries if summary["seed"] == 0}
     return [
         method.label

@@ -22,7 +22,7 @@ from benchmarks.explain import explained
 from benchmarks.overrides import Given
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.report import provenance
-from benchmarks.report.answers import finished, labels, of_other_trainings
+from benchmarks.report.answers import answering_otherwise, finished, labels
 from benchmarks.report.browser import LISTED, browsed, write_pictures
 from benchmarks.report.documents import Document, absent_figures, documents, measured_tables, of_no_dataset, table_files
 from benchmarks.stages import Store
@@ -87,7 +87,7 @@ def write(
         html = _html(
             name=name, dataset=dataset, protocol=protocol, tables=found, absent=absent, summaries=summaries, shown=shown,
             claims=[each for each in of_data if each.name == "claims"], documents=[each for each in of_data if each.name != "claims"],
-            beside=beside, others=of_other_trainings(methods, summaries), store=store, results=results, failures=failures,
+            beside=beside, otherwise=answering_otherwise(methods, summaries), store=store, results=results, failures=failures,
             options=options, data=data, rules=rules,
             attribution=Dataset(split.folder).info.get("attribution", "") if split else "",
         )  # fmt: skip

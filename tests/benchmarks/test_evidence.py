@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 
 from benchmarks.metrics import Outcomes
 from benchmarks.paper.evidence import Evidence, chosen, committed, gathered, larger_than
@@ -20,9 +21,15 @@ def test_shares_of_images():
     assert len(of(summary("a", 0.25)).hits("a", "R@1")) == IMAGES * PER
 
 
-def test_a_search_is_as_slow_as_it_takes_longer_than_reading_the_captions_the_median_over_seeds():
+def test_seconds_are_of_one_query_and_the_median_over_seeds():
     timed = [summary("a", 0.5, seed=seed, seconds=seconds) for seed, seconds in enumerate((1.0, 9.0, 3.0))]
-    assert of(*timed, summary("b", 0.5) | {"encode_seconds": None}).slowness == {"a": 1.5}
+    assert of(*timed).seconds == {"a": 3 / (IMAGES * PER)} and of(*timed).over_reading == {"a": 1.5}
+
+
+@pytest.mark.parametrize("reading", [None, 0.0, 0.009])
+def test_what_is_no_reading_of_captions_divides_nothing(reading):
+    found = of(summary("a", 0.5), summary("a", 0.5, seed=1) | {"encode_seconds": reading})
+    assert found.over_reading == {} and found.seconds == {"a": 1 / (IMAGES * PER)}
 
 
 def test_a_cut_data_set_is_compared_with_the_cut_of_the_larger_one():

@@ -123,6 +123,12 @@ def test_minutes_that_are_of_the_last_run_alone_are_told():
     assert not any("their last run alone" in note for note in grid(None).groups[0].fact_notes)
 
 
+def test_a_seed_that_was_interrupted_is_told_whatever_the_others_were():
+    clip, first, second = summaries()
+    made = build_grid(KNOWN, [DATASET], [clip, first | {"resumed": ["generator"]}, second])
+    assert any(note.endswith(": AVG (generator).") for note in made.groups[0].fact_notes)
+
+
 def test_of_a_stage_that_was_made_twice_the_run_that_was_not_interrupted_counts():
     one, other = summary("clip", 0.0), summary("avg", 2.0)
     one |= {"seconds": {"encoder": 60.0}, "stages": {"encoder": "key"}, "resumed": ["encoder"], "index_bytes": 1}

@@ -16,8 +16,8 @@ from benchmarks import campaign, tables
 from benchmarks.metrics import outcomes
 from benchmarks.protocol import protocol as rules_of
 from benchmarks.rankings import outside, trec
-from benchmarks.report import provenance
-from benchmarks.report.answers import Answers, drawn, finished, of_other_trainings
+from benchmarks.report import page, provenance
+from benchmarks.report.answers import Answers, answering_otherwise, drawn, finished
 from benchmarks.report.browser import browsed
 from benchmarks.report.documents import Document, absent_figures, documents, markdown, measured_tables, of_no_dataset
 from benchmarks.run import main
@@ -342,5 +342,19 @@ def test_answers_are_those_of_the_store(cell_work, store, monkeypatch):
     assert found.worst(5).tolist() == []
     elsewhere = replace(found.outcomes, before_Q=found.outcomes.before_Q + 1)
     for measured, others in ((found.outcomes, []), (elsewhere, ["T"])):
-        assert of_other_trainings([found], [{"row": "tower", "seed": 0, "outcomes": measured.pack()}]) == others
-    assert of_other_trainings([found], [{"row": "tower", "seed": 1, "outcomes": elsewhere.pack()}]) == [], "seed 0 is shown"
+        assert answering_otherwise([found], [{"row": "tower", "seed": 0, "outcomes": measured.pack()}]) == others
+    assert answering_otherwise([found], [{"row": "tower", "seed": 1, "outcomes": elsewhere.pack()}]) == [], "seed 0 is shown"
+
+
+def test_answers_that_are_not_those_that_were_measured_are_named_on_the_page(tmp_path, measured, monkeypatch):
+    shown = replace(answers([([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2])], [1]), key="avg", label="AVG")
+    split = SimpleNamespace(captions=["one"], caption_image_ids_Q=np.array([1]), folder=tmp_path)
+    monkeypatch.setattr(page, "finished", lambda *_: (split, [shown]))
+    monkeypatch.setattr(page, "write_pictures", lambda *_: None)
+    monkeypatch.setattr(page, "Dataset", lambda folder: SimpleNamespace(info={}))
+    path = measured / "openmoji-scenes-tiny" / "runs" / "avg-seed0.json"
+    for outcome, named in ((None, True), (shown.outcomes.pack(), False)):
+        if outcome:
+            path.write_text(json.dumps({**json.loads(path.read_text()), "outcomes": outcome}))
+        assert run(tmp_path, "--to", str(tmp_path / "page")) == 0
+        assert ("numbers are of: AVG. What the store" in (tmp_path / "page" / "index.html").read_text()) == named

@@ -130,5 +130,7 @@ def test_a_setting_slows_the_search():
     drifting = [summary(row, 0.5, seconds=slow) | {"threads": 1, "encode_seconds": slow / 2} for row, slow in busy]
     flat = asked(slows, gathered("openmoji-scenes", "clean", drifting))
     assert flat.word == "not supported" and flat.effect.at == "search / text encoding", "a busy machine is no slope"
+    by_seconds = asked(slows, gathered("openmoji-scenes", "clean", [*drifting[:2], drifting[2] | {"encode_seconds": 0.001}]))
+    assert by_seconds.word == "supported" and by_seconds.effect.at == "search", "one row reads captions in its search"
     for threads, told in (((2, 2, 1), "a: 2, b: 2, c: 1"), ((2, None, 2), "a: 2, b: unknown, c: 2"), ((None,) * 3, "none says how many")):
         assert asked(slows, times(1, 2, 4, threads=threads)).missing == (f"times on equally many threads ({told})",)
