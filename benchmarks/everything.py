@@ -182,7 +182,7 @@ def plan_lines(plans: Mapping[str, Sequence[CellPlan]], store: Store, jobs: int)
     return [
         tabulate(body, ["table", "cells", "missing stages", "shared with others", "minutes of its own"], colalign=["left"] + ["right"] * 4),
         f"{len(every)} stages are missing, {len(shared)} of them for several tables: about {total:.0f} min of work, "
-        f"{total / count:.0f} min on {count} processes{store.durations.doubt(every.values())}.",
+        f"{total / count:.0f} min on {count} process{'es' * (count > 1)}{store.durations.doubt(every.values())}.",
         "",
     ]
 

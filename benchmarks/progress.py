@@ -30,6 +30,8 @@ ROUGHLY = {
     "ranking": 45,
 }
 """Seconds on two cores for the default data set, until this machine knows better."""
+TELLING = 0.1
+"""Of the images of a data set: what took place on fewer took its time to start, and tells nothing of more."""
 
 
 class Durations:
@@ -40,13 +42,14 @@ class Durations:
 
     def expected(self, stage: Stage) -> float:
         """Returns seconds: those of such stages of this method here, or else of this method on the data set that is nearest in size, by the
-        number of images; of a method that never ran, those of the others."""
+        number of images, and not much smaller; of a method that never ran, those of the others."""
         dataset, known, guess = _dataset(stage), self._read(), ROUGHLY.get(stage.name, 30)
         of_all = _mean_by_dataset(known, stage.name)
         if dataset not in DATASETS:  # on disk: of what size is not asked
             return known.get(_kind(stage), of_all.get(dataset, guess))
-        own = {name: known[kind] for name in DATASETS if (kind := _kind(stage, name)) in known}
-        by_dataset = own or {next(iter(DATASETS)): guess} | {name: of_all[name] for name in DATASETS if name in of_all}
+        telling = [name for name in DATASETS if _images(name) >= TELLING * _images(dataset)]
+        own = {name: known[kind] for name in telling if (kind := _kind(stage, name)) in known}
+        by_dataset = own or {next(iter(DATASETS)): guess} | {name: of_all[name] for name in telling if name in of_all}
         nearest = min(by_dataset, key=lambda name: abs(log(_images(name) / _images(dataset))))
         return by_dataset[nearest] * _images(dataset) / _images(nearest)
 

@@ -9,6 +9,8 @@ from typing import Any
 
 SUMMARY = ("row", "method", "dataset", "split", "protocol", "seed", "knobs", "exposure", "images", "queries", "outcomes")
 """Keys that every run summary has, of outside systems too."""
+COUNTS = ("seed", "images", "queries")
+SECONDS = ("encode_seconds", "search_seconds")
 OUTSIDE = "outside-"
 """How the row keys of outside systems begin, and so the names of their summaries' files."""
 KNOWN = ("label", "file", "sha256", "tables")
@@ -46,7 +48,7 @@ def read_summary(path: Path, keys: Sequence[str] = SUMMARY) -> dict[str, Any]:
         keys: it must have, `outcomes` among them.
 
     Raises:
-        ValueError: if the file is no summary that this version reads, or its outcomes are damaged.
+        ValueError: if the file is no summary that this version reads, or its outcomes or numbers are damaged.
     """
     from benchmarks.metrics import Outcomes
 
@@ -55,6 +57,9 @@ def read_summary(path: Path, keys: Sequence[str] = SUMMARY) -> dict[str, Any]:
     found = read_measured(path, "run summary", remedy, [*keys, *(("outside", "unanswered") if is_outside else ())])
     try:
         Outcomes.unpack(found["outcomes"])
+        wrong = [key for key in COUNTS if key in found and type(found[key]) is not int]
+        if wrong := [*wrong, *(key for key in SECONDS if not isinstance(found.get(key), int | float | None))]:
+            raise ValueError(f"{wrong[0]} is no number")
         if is_outside and not (isinstance(found["outside"], dict) and set(KNOWN) <= set(found["outside"])):
             raise ValueError(f"`outside` does not say {', '.join(KNOWN)}")
     except ValueError as error:

@@ -173,6 +173,7 @@ def score(
     kept, runs = results_folder.kept_in(results, [dataset], tiny), Path(results_folder.folder_name([dataset], rules.name), "runs")
     if kept:
         results_folder.writable(kept / runs)
+    runfile.open("rb").close()  # asked before minutes of making the data
     stages, stage = Store(store), data_stage(dataset)
     split = Dataset(stages.run(stage)).split("test")
     ranking = trec.read_run(runfile, split, missing)

@@ -171,6 +171,8 @@ def test_tiny_settings_on_other_data_are_only_printed(cell_work, tmp_path, monke
     monkeypatch.setattr("benchmarks.datasets.data_stage", lambda name: Stage("data", "cell_work:data", {"name": name}))
     Path("a.run").write_text("".join(f"test-{query} Q0 {100 + query // 2} 1 1.0 a\n" for query in range(20)))
     score = ["score", "a.run", "--dataset", "ten", "--tiny"]
+    assert main(["score", "b.run", *score[2:], "--store", "store"]) == 2
+    assert "b.run (No such file" in capsys.readouterr().err and not Path("store").exists(), "asked before the data are made"
     assert main([*score, "--store", "store"]) == 0
     out = capsys.readouterr().out
     assert out.endswith("a: R@1 100.0  R@5 -  R@10 -\nwritten: nowhere: tiny settings on other data (see --results)\n")

@@ -69,6 +69,17 @@ def ranking(method: str, dataset: str = "openmoji-scenes") -> Stage:
     return Stage("ranking", "m:f", {"method": method}, {"data": data_stage(dataset)})
 
 
+def test_what_a_tiny_run_took_tells_nothing_of_a_whole_one(tmp_path):
+    durations = Durations(tmp_path / "durations.json")
+    whole = [on("openmoji-scenes"), ranking("avg"), ranking("irgen")]
+    before = [durations.expected(stage) for stage in whole]
+    for stage in (on("openmoji-scenes-tiny"), ranking("avg", "openmoji-scenes-tiny")):
+        durations.remember(stage, 50.0)
+    assert [durations.expected(stage) for stage in whole] == before
+    durations.remember(on("openmoji-scenes-train2500"), 25.0)
+    assert durations.expected(whole[0]) == pytest.approx(25 * 11_500 / 4_000), "not much smaller"
+
+
 def test_a_slow_method_does_not_speak_for_the_others(tmp_path):
     durations = Durations(tmp_path / "durations.json")
     durations.remember(ranking("blip"), 3000.0)

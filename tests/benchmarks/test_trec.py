@@ -172,6 +172,13 @@ def test_a_run_over_a_whole_small_gallery_has_every_recall(tmp_path):
     assert scored(tmp_path, small, 7)["metrics"]["R@10"] is None
 
 
+@pytest.mark.parametrize("key", ["seed", "images", "queries", "encode_seconds", "search_seconds"])
+def test_a_number_that_is_none_is_named(tmp_path, key):
+    (path := tmp_path / "outside-a-seed0.json").write_text(json.dumps({**scored(tmp_path, SPLIT, 10), key: "fast"}))
+    with pytest.raises(ValueError, match=rf"is damaged \({key} is no number\): delete it and score again"):
+        read_summary(path)
+
+
 @pytest.mark.parametrize("lacking", ["label", "file", "sha256", "tables", "unanswered", "outside"])
 def test_a_damaged_summary_of_an_outside_system_is_named(tmp_path, lacking):
     kept = scored(tmp_path, SPLIT, 10)
