@@ -214,14 +214,12 @@ def summary(plan: CellPlan, folder: Path, data_folder: Path, record: Mapping[str
 
 
 def reads_behind(plan: CellPlan, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what a cell's method was allowed to see, the stages behind it, what made each (a function and its version), and what each
-    read (None: by an older version)."""
+    """Returns what a cell's method was allowed to see, the stages behind it, and what each of them read (None: by an older version)."""
     behind = labelled([*record["lineage"].values(), record])
     exposed = {name: value if isinstance(value, str) else list(value) for name, value in asdict(plan.exposure).items()}
     return {
         "exposed": exposed,
         "stages": {label: stage["key"] for label, stage in behind.items()},
-        "made_by": {label: f"{stage['function']} {stage['version']}" for label, stage in behind.items()},
         "reads": {label: stage.get("reads") for label, stage in behind.items()},
     }
 

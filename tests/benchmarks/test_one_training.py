@@ -1,8 +1,7 @@
-"""Rows that rest on two trainings or two versions of one stage are named, and only those."""
+"""Rows that rest on two trainings of one stage are named, and only those."""
 
 from __future__ import annotations
 
-from benchmarks import one_training
 from benchmarks.grid import build_grid
 from benchmarks.side_by_side import side_by_side
 from benchmarks.tables import table
@@ -39,24 +38,3 @@ def test_protocols_that_share_a_stage_are_remarked_on_too():
     one, other = trained("avg", {"encoder": 1.0}), trained("avg", {"encoder": 2.0}, protocol="paper")
     found = side_by_side(table("table1"), "openmoji-scenes", [one, other]).notes
     assert [note for note in found if "for AVG (clean) | AVG (paper):" in note]
-
-
-def made(row: str, **by: str) -> tuple[str, dict]:
-    return row, {**summary(row, 0.5), "made_by": by}
-
-
-def test_the_first_stage_of_two_versions_is_named_with_its_rows():
-    old, new = {"data": "scenes:build 1", "blip": "blip:train 1"}, {"data": "scenes:build 1", "blip": "blip:train 2"}
-    found = [made("BLIP", **new, ranking="cells:rank 3"), made("CLIP, ordered by BLIP", **old, ranking="cells:rank 2"), made("BLIP", **new)]
-    (note,) = one_training.notes(found, "table2")
-    assert "a stage blip was made by different versions of this suite, for BLIP | CLIP, ordered by BLIP:" in note
-    assert "python -m benchmarks.run table2" in note
-
-
-def test_other_makers_and_those_that_are_not_known_are_no_other_version():
-    codes = {"codes": "tokens:codes 1", "features": "features:project 2", "features 2": "features:project 2"}
-    found = [made("AVG", **codes), made("GRACE", codes="grace_codes:assign 2"), ("IRGen", summary("irgen", 0.5))]
-    assert one_training.notes(found, "table1") == []
-    features = {**codes, "features 2": "features:project 1"}
-    (note,) = one_training.notes([made("AVG", **features)], "table1")
-    assert "a stage features was" in note and "for AVG | AVG:" in note
