@@ -51,9 +51,12 @@ class Report:
 
 
 def title(found: Report) -> str:
-    counts = Counter[str](finding.word for finding in found.findings)
-    words = ", ".join(f"{counts[word]} {word}" for word in ORDER if counts[word])
-    return f"The paper's claims on {found.dataset} under the protocol {found.protocol}: {words}."
+    return f"The paper's claims on {found.dataset} under the protocol {found.protocol}: {counts(found)}."
+
+
+def counts(found: Report) -> str:
+    number = Counter[str](finding.word for finding in found.findings)
+    return ", ".join(f"{number[word]} {word}" for word in ORDER if number[word])
 
 
 def asked(test: Test) -> str:

@@ -15,12 +15,15 @@ from benchmarks.options import names, read_option
 @read_option
 def claims(datasets: tuple[str, ...], protocols: tuple[str, ...], results: Path) -> None:
     """Test every claim of the paper on what is measured, and say which were not tested and what would measure them."""
-    from benchmarks.paper import claims_report, evidence
+    from benchmarks.paper import claim_words, claims_report, evidence
 
+    written = []
     for dataset, protocol in evidence.chosen(results, datasets, protocols):
         found, folder = claims_report.rewrite(results, dataset, protocol)
         click.echo(claims_report.markdown(found))
-        click.echo(f"written: {folder}/{claims_report.NAME}.md .tex .csv\n")
+        written.append(f"written: {folder}/{claims_report.NAME}.md .tex .csv ({claim_words.counts(found)})")
+    for line in written:
+        click.echo(line)
 
 
 COMMANDS = (claims,)

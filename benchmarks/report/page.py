@@ -50,7 +50,7 @@ def write(
     """Returns what was written, a whole folder or none. The same results and store give the same bytes.
 
     Raises:
-        ValueError: unknown protocol or row, nothing measured, or a folder in the way that holds something else.
+        ValueError: unknown protocol or row, nothing measured, no results folder of that name, or one in the way that is no report.
         OSError: naming the folder where no file of another place is at fault.
     """
     rules_of(protocol)
@@ -66,6 +66,8 @@ def write(
     split, methods = finished(dataset, protocol, Store(store), tiny, rows, {summary["row"] for summary in summaries}, base)
     if not summaries and not methods:
         raise ValueError(f"nothing of {name} is in {results} or {store}: measure first, e.g. `python -m benchmarks.run table1 {options}`")
+    if results != results_folder.RESULTS and not results.is_dir():
+        raise ValueError(f"{results} is no folder: name that of the tables with --results")
     results_folder.writable(folder.parent, "--to")
     new = folder.with_name(f".{folder.name}-new")
     shutil.rmtree(new, ignore_errors=True)

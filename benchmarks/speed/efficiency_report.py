@@ -94,11 +94,14 @@ def caption(stored: Stored) -> str:
     if settings["full_size"]:
         models = (
             "Models have the shapes of the paper's AVG and CLIP (T5-base, ViT-L/14-336's text tower) and random weights, on which times do "
-            "not depend"
+            "not depend; CLIP reads captions padded to 77 tokens, as released, T5 unpadded"
             if not settings["tiny"]
             else "Models are tiny, with random weights"
         )
-        gallery = "Galleries are drawn at random"
+        gallery = (
+            "Galleries are drawn at random, and no caption's vector lies near any of theirs: what share of the exact ten an index finds "
+            "says nothing of real ones"
+        )
     else:
         # a record from before models were noted may be of settings that Table 1 no longer has
         now = "have the settings of" if "models" in stored else "are those that an older version trained for"
@@ -125,7 +128,8 @@ def caption(stored: Stored) -> str:
 
 def markdown(stored: Stored) -> str:
     """Returns tables of queries per second, and of the parts of the time in the largest gallery that all but the slowest to build have."""
-    parts = [f"**Figure 4.** Queries per second against the size of the gallery. {caption(stored)}"]
+    heading = "Figure 4 at full model size" if stored["settings"]["full_size"] else "Figure 4"
+    parts = [f"**{heading}.** Queries per second against the size of the gallery. {caption(stored)}"]
     for batch in BATCHES:
         if found := chosen(stored, "random", batch):
             parts += [f"Queries per second, {_told(batch)}:", _rates(found)]

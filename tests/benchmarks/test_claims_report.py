@@ -86,6 +86,15 @@ def test_verdicts_reach_the_csv(made):
     assert paper["clip-grows"]["verdict"] == "supported", "speed depends on no protocol"
 
 
+def test_counts_of_all_protocols_stand_last(made, capsys):
+    assert claims(made) == 0
+    *_, clean, paper = capsys.readouterr().out.splitlines()
+    for line, folder in ((clean, "openmoji-scenes"), (paper, "openmoji-scenes@paper")):
+        words = Counter(each["verdict"] for each in verdicts(made, folder).values())
+        assert line.startswith(f"written: {made}/{folder}/claims.md")
+        assert f"({words['supported']} supported, " in line and f"{words['missing']} missing)" in line
+
+
 def test_rows_are_called_as_in_the_tables(made):
     assert claims(made) == 0
     text = (made / "openmoji-scenes" / "claims.md").read_text()

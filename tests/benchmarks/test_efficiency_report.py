@@ -15,6 +15,7 @@ from benchmarks.grid import build_grid
 from benchmarks.run import cli, main
 from benchmarks.speed import efficiency_report
 from benchmarks.speed.efficiency import place
+from benchmarks.speed.efficiency_figure import _readings
 from benchmarks.tables.table2 import TABLE2
 from tests.benchmarks.made_evidence import speed_record, summary
 
@@ -54,6 +55,17 @@ def test_a_caption_speaks_of_grace_only_where_it_was_timed():
     assert "GRACE" not in efficiency_report.caption(record)
     record["points"].append({**record["points"][0], "series": "grace-structured"})
     assert "GRACE has AVG's generator" in efficiency_report.caption(record) and "worst case" in efficiency_report.caption(record)
+
+
+def test_at_full_size_it_is_said_that_nothing_is_near_and_who_reads():
+    record = speed_record()
+    record["settings"] = {**record["settings"], "full_size": True}
+    text = efficiency_report.markdown(record)
+    assert text.startswith("**Figure 4 at full model size.**") and "an index finds says nothing of real ones" in text
+    slow = {name: {1000: {"encode_ms": ms}, 3000: {"encode_ms": ms + 2}} for name, ms in (("clip-hnsw", 80.0), ("avg-beam10", 20.0))}
+    assert _readings(slow, full_size=True) == {"CLIP encodes text": 81.0, "T5 encodes text": 21.0}
+    assert _readings(slow, full_size=False) == {"text encoding": 51.0}
+    assert _readings({"avg-clip": {1000: {"encode_ms": 90.0}}}, full_size=True) == {}, "which reads twice"
 
 
 def test_the_report_says_what_was_measured(tmp_path):

@@ -272,12 +272,28 @@ def test_a_mistake_gets_one_line(tmp_path, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
-def test_answers_that_are_not_those_that_were_measured_are_named_on_the_page(tmp_path, measured, monkeypatch):
-    shown = replace(answers([([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2])], [1]), key="avg", label="AVG")
+@pytest.fixture
+def shown(tmp_path, monkeypatch):
+    """Returns the one method whose answers a store holds."""
+    found = replace(answers([([1, 2, 3], [0.9, 0.5, 0.1], [0, 1, 2])], [1]), key="avg", label="AVG")
     split = SimpleNamespace(captions=["one"], caption_image_ids_Q=np.array([1]), folder=tmp_path)
-    monkeypatch.setattr(page, "finished", lambda *_: (split, [shown]))
+    monkeypatch.setattr(page, "finished", lambda *_: (split, [found]))
     monkeypatch.setattr(page, "write_pictures", lambda *_: None)
     monkeypatch.setattr(page, "Dataset", lambda folder: SimpleNamespace(info={}))
+    return found
+
+
+def test_a_results_folder_that_is_named_must_be_there(tmp_path, shown, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["report", "--tiny", "--store", "store", "--to", "page"]
+    assert main([*options, "--results", "nowhere"]) == 2
+    assert "nowhere is no folder: name that of the tables with --results" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
+    assert main(options) == 0, "answers alone, where nothing was written yet"
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
+def test_answers_that_are_not_those_that_were_measured_are_named_on_the_page(tmp_path, measured, shown):
     path = measured / "openmoji-scenes-tiny" / "runs" / "avg-seed0.json"
     for outcome, named in ((None, True), (shown.outcomes.pack(), False)):
         if outcome:
