@@ -48,7 +48,7 @@ def _asked(stage: str, summary: Mapping[str, Any]) -> str:
     """Returns all that a stage's key may depend on but versions."""
     settings = summary.get("settings", {})
     asked = {} if stage == "data" else settings.get(stage, settings) if stage in OF_A_PART else [summary["protocol"], settings]
-    return json.dumps([summary["dataset"], summary["split"], asked], sort_keys=True)
+    return json.dumps([summary["dataset"], asked], sort_keys=True)
 
 
 def _parts(several: Iterable[Iterable[Sequence[str]]]) -> str:
