@@ -72,3 +72,21 @@ def test_the_findings_tell_the_committed_table_1_of_both_galleries():
     assert rows.keys() >= ROWS.keys() - {"the common encoder (CLIP)"}
     for label in rows.keys() & ROWS.keys():
         assert rows[label][:2] == [found.get((ROWS[label], "R@1"), "missing") for found in galleries], label
+
+
+def test_the_findings_tell_the_committed_speed_at_full_size():
+    with (RESULTS / "figure4-full-size.csv").open() as file:
+        points = [line for line in csv.DictReader(file) if (line["images"], line["gallery"]) == ("300000", "random")]
+    measured = {(line["series"], line["batch"]): float(line["queries_per_second"]) for line in points}
+    series = {
+        "CLIP, HNSW": "clip-hnsw",
+        "CLIP, one matrix product": "clip-matrix",
+        "CLIP as the paper timed it": "clip-paper",
+        **{f"AVG, beam {beam}": f"avg-beam{beam}" for beam in (10, 20, 40)},
+    }
+    rows = cells_after("docs/findings.md", "| | one at a time | 32 at once |")
+    assert rows.keys() == series.keys()
+    for label, cells in rows.items():
+        for batch, cell in zip(("1", "32"), cells, strict=True):
+            found = measured.get((series[label], batch))
+            assert cell == ("-" if found is None else f"{found:.1f}" if found > 1 else f"{found:.2f}"), label

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import click
 import pytest
 
 from benchmarks.drawing import save
+from benchmarks.options import tiny_option
 from benchmarks.stages import Store
 from tests.command import ROOT, environment
 from tests.command import run as run_here
@@ -111,6 +113,22 @@ def test_a_mistake_gets_one_line_and_code_2(tmp_path, arguments, message):
     assert message in done.stderr
     assert done.stderr.startswith("vokenbench: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("own", "options", "policy"), [(None, ["--tiny"], "passive"), (None, [], None), ("active", ["--tiny"], "active")])
+def test_tiny_work_waits_asleep_unless_the_user_says_otherwise(monkeypatch, own, options, policy):
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")  # what stands there afterwards is as before
+    if own is None:
+        del os.environ["OMP_WAIT_POLICY"]
+    told: list[str | None] = []
+
+    @click.command()
+    @tiny_option
+    def command(tiny: bool) -> None:
+        told.append(os.environ.get("OMP_WAIT_POLICY"))
+
+    command.main(options, standalone_mode=False)
+    assert told == [policy]
 
 
 def test_without_arguments_the_help_is_shown_as_it_is(tmp_path):
