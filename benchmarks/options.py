@@ -45,8 +45,8 @@ _dataset_option = click.option(
 
 
 def _patient(ctx: click.Context, parameter: click.Parameter, tiny: bool) -> bool:
-    """Lets tiny work's threads sleep while they wait for each other, unless the user says otherwise: where others use the cores too it takes
-    half as long so, elsewhere as long as before. Searches of usual size would take twice as long; OpenMP's own way is left to them.
+    """Lets tiny work's threads sleep while they wait for each other, unless the user says otherwise: where others use the cores too it
+    takes half as long so, elsewhere as long as before. Searches of usual size would take twice as long; OpenMP's own way is left to them.
     """
     if tiny:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
