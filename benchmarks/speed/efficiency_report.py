@@ -94,7 +94,7 @@ def caption(stored: Stored) -> str:
     if settings["full_size"]:
         models = (
             "Models have the shapes of the paper's AVG and CLIP (T5-base, ViT-L/14-336's text tower) and random weights, on which times do "
-            "not depend; CLIP reads captions padded to 77 tokens, as released, T5 unpadded"
+            "not depend; CLIP's tower is not given the padding to 77 tokens of the release, which changes no vector"
             if not settings["tiny"]
             else "Models are tiny, with random weights"
         )

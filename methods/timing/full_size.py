@@ -1,6 +1,6 @@
 """Models of the paper's shapes with random weights, for timing: what they answer means nothing, how long it takes does not depend on it.
 
-Q queries, D vector width.
+Q queries, T tokens, D vector width.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ PICTURES = 16
 
 
 class TextTower:
-    """CLIP's text tower, alone: pictures are encoded before any query comes."""
+    """CLIP's text tower, alone: pictures are encoded before any query comes.
+
+    It reads no padding that a whole batch has: attention is causal and the vector is the end token's, which sees nothing after it.
+    """
 
     def __init__(self, shape: Mapping[str, Any]):
         import open_clip
@@ -48,8 +51,10 @@ class TextTower:
     @torch.inference_mode()
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Returns unit vectors, float32 (Q, D)."""
+        tokens_QT = self.tokenize(list(texts))
+        longest = int(tokens_QT.argmax(1).max()) + 1  # the end token has the highest number
         with autocast():
-            vectors_QD = self.model(input_ids=self.tokenize(list(texts)).to(self.model.device)).text_embeds
+            vectors_QD = self.model(input_ids=tokens_QT[:, :longest].to(self.model.device)).text_embeds
         return unit(vectors_QD.float().cpu().numpy())
 
 

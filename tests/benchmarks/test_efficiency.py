@@ -18,6 +18,7 @@ from benchmarks.speed.efficiency import LEAST, SERIES, Answers, measured, paired
 from benchmarks.speed.efficiency_figure import LOOKS, NAMES
 from benchmarks.speed.served import plans
 from benchmarks.stages import Store
+from methods.dense import unit
 from methods.timing.serving import Models, Way, shared
 
 QUERIES = ("a cat", "two dogs", "a red hat")
@@ -112,6 +113,23 @@ def test_generators_of_full_size_compute_in_the_format_of_towers(monkeypatch):
     for format_ in ("float32", "bfloat16"):
         monkeypatch.setenv("VOKENBENCH_PRECISION", format_)
         assert str(next(models(tiny=True).avg.generator.parameters()).dtype) == f"torch.{format_}"
+
+
+def test_a_text_tower_of_full_size_gives_without_padding_what_it_gives_with_it(monkeypatch):
+    import torch
+
+    from methods.timing.full_size import TEXT_TINY, TextTower
+
+    monkeypatch.setenv("VOKENBENCH_PRECISION", "float32")
+    tower, texts = TextTower(TEXT_TINY), ["a dog", "a cat next to a large red apple on a table"]
+    read = []
+    tower.model.register_forward_pre_hook(lambda _, given, named: read.append(named["input_ids"].shape), with_kwargs=True)
+    with torch.inference_mode():
+        padded = unit(tower.model(input_ids=tower.tokenize(texts)).text_embeds.numpy())
+    np.testing.assert_allclose(tower(texts), padded, atol=1e-6)
+    assert read == [(2, 77), (2, 13)], "both with a token before and one after the words"
+    np.testing.assert_allclose(tower(texts[:1]), padded[:1], atol=1e-6)
+    assert read[-1] == (1, 4)
 
 
 @pytest.mark.parametrize(
