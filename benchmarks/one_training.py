@@ -38,7 +38,7 @@ def _versions(measured: Sequence[tuple[str, Mapping[str, Any]]], command: str) -
     for stage, of_stage in made.items():
         if several := [list(of_key.values()) for of_key in of_stage.values() if len(of_key) > 1]:
             return [
-                f"NOT ONE VERSION: a stage {stage} of equal settings was made by more than one version of this suite, or of other files, "
+                f"NOT ONE VERSION: a stage {stage} of equal settings was made by more than one version of this suite, or from other files, "
                 f"for {_parts(several)}. Measure them anew: `python -m benchmarks.run {command}`."
             ]
     return []
