@@ -291,7 +291,10 @@ def test_methods_lists_what_can_be_set(tmp_path):
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
 def test_an_interrupt_is_one_line_and_nothing_half_written_is_taken_for_whole(tmp_path, sent, code):
     command = [sys.executable, "-m", "benchmarks.run", "data", "--dataset", "openmoji-scenes"]
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's `&` has its commands ignore it, and what they start
+    )  # fmt: skip
     assert "[1/1] data" in process.stderr.readline()
     time.sleep(0.5)
     process.send_signal(sent)
