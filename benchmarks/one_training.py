@@ -26,22 +26,29 @@ def notes(measured: Sequence[tuple[str, Mapping[str, Any]]], command: str) -> li
         measured: how each summary's row is printed, and the summary.
         command: of `benchmarks.run`, that measures them together.
     """
-    return [*_versions(measured, command), *_trainings(measured, command)]
-
-
-def _versions(measured: Sequence[tuple[str, Mapping[str, Any]]], command: str) -> list[str]:
-    made: dict[str, dict[str, dict[str, list[str]]]] = {}  # stage -> what was asked for -> its key -> who rests on it
-    for label, summary in measured:
-        for stage, key in summary.get("stages", {}).items():
-            if stage not in OF_SEARCH:
-                made.setdefault(stage, {}).setdefault(_asked(stage, summary), {}).setdefault(key, []).append(label)
-    for stage, of_stage in made.items():
-        if several := [list(of_key.values()) for of_key in of_stage.values() if len(of_key) > 1]:
-            return [
-                f"NOT ONE VERSION: a stage {stage} of equal settings was made by more than one version of this suite, or from other files, "
-                f"for {_parts(several)}. Measure them anew: `python -m benchmarks.run {command}`."
-            ]
-    return []
+    versions = _made_twice(
+        (stage, _asked(stage, summary), key, label)
+        for label, summary in measured
+        for stage, key in summary.get("stages", {}).items()
+        if stage not in OF_SEARCH
+    )
+    trainings = _made_twice(
+        (stage, summary["stages"][stage], json.dumps(report, sort_keys=True), label)
+        for label, summary in measured
+        for stage, report in summary.get("fitted", {}).items()
+    )
+    found = []
+    for stage, rows in versions:
+        found.append(
+            f"NOT ONE VERSION: a stage {stage} of equal settings was made by more than one version of this suite, or from other files, "
+            f"for {rows}. Measure them anew: `python -m benchmarks.run {command}`."
+        )
+    for stage, rows in trainings:
+        found.append(
+            f"NOT ONE TRAINING: a stage {stage} of equal settings was trained more than once, for {rows}: a difference between these is "
+            f"also one of two trainings. Measure them from one store: `python -m benchmarks.run {command}`."
+        )
+    return found
 
 
 def _asked(stage: str, summary: Mapping[str, Any]) -> str:
@@ -51,21 +58,16 @@ def _asked(stage: str, summary: Mapping[str, Any]) -> str:
     return json.dumps([summary["dataset"], asked], sort_keys=True)
 
 
-def _parts(several: Iterable[Iterable[Sequence[str]]]) -> str:
-    return " | ".join(", ".join(dict.fromkeys(labels)) for made in several for labels in made)
+def _made_twice(seen: Iterable[tuple[str, str, str, str]]) -> list[tuple[str, str]]:
+    """Returns the first stage of which one thing was asked and several were made, and the rows that rest on each; nothing if none is.
 
-
-def _trainings(measured: Sequence[tuple[str, Mapping[str, Any]]], command: str) -> list[str]:
-    trainings: dict[str, dict[str, dict[str, list[str]]]] = {}  # stage -> its key -> what it reported -> who rests on it
-    for label, summary in measured:
-        for stage, report in summary.get("fitted", {}).items():
-            of_key = trainings.setdefault(stage, {}).setdefault(summary["stages"][stage], {})
-            of_key.setdefault(json.dumps(report, sort_keys=True), []).append(label)
-    for stage, of_stage in trainings.items():
-        several = [list(of_key.values()) for of_key in of_stage.values() if len(of_key) > 1]
-        if several:
-            return [
-                f"NOT ONE TRAINING: a stage {stage} of equal settings was trained more than once, for {_parts(several)}: a difference "
-                f"between these is also one of two trainings. Measure them from one store: `python -m benchmarks.run {command}`."
-            ]
+    Args:
+        seen: (stage, what was asked for, what was made, how the row is printed that rests on it), stages in the order of their chain.
+    """
+    made: dict[str, dict[str, dict[str, list[str]]]] = {}
+    for stage, asked, what, label in seen:
+        made.setdefault(stage, {}).setdefault(asked, {}).setdefault(what, []).append(label)
+    for stage, of_stage in made.items():
+        if several := [labels for of_asked in of_stage.values() if len(of_asked) > 1 for labels in of_asked.values()]:
+            return [(stage, " | ".join(", ".join(dict.fromkeys(labels)) for labels in several))]
     return []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from benchmarks import one_training
 from benchmarks.grid import build_grid
 from benchmarks.side_by_side import side_by_side
 from benchmarks.tables import table
 from tests.benchmarks.made_evidence import summary
+from tests.command import ROOT
 
 
 def trained(row: str, losses: dict[str, float], key: str = "k", **more: str) -> dict:
@@ -57,7 +57,9 @@ def test_what_one_row_is_and_another_has_as_a_part_is_compared():
 
 
 def test_committed_rows_are_of_one_version():
-    for folder in sorted(Path("results").glob("*/runs")):
+    folders = sorted((ROOT / "results").glob("*/runs"))
+    assert len(folders) > 5
+    for folder in folders:
         found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
         assert not [note for note in one_training.notes([(each["row"], each) for each in found], "all") if "VERSION" in note], folder
 
